@@ -1,0 +1,17 @@
+//! Every flag of the command line. Parses; never acts. No other module sees a type of clap's,
+//! but for `commands`, which is handed the parsed arguments.
+
+use clap::{Parser, Subcommand};
+
+/// Money transfers across Postgres shards, by every coordination strategy, measured and audited.
+#[derive(Debug, Parser)]
+#[command(name = "shardbank", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {}

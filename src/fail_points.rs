@@ -1,0 +1,140 @@
+//! The named instants at which a coordinator can be made to die, and what must become of the
+//! transfer it was carrying.
+//!
+//! A fail point is part of a protocol's description: the strategy's own comment above it says
+//! what recovery does when the coordinator dies there, [`FailPoint::verdict`] says it to the
+//! tests, and the README's crash table is written from it. Armed by name in a child process,
+//! a fail point announces itself and then waits to be killed: destructors and buffers do not
+//! run under `kill -9`, so nothing weaker will do.
+
+/// What must stand once recovery has run after a death at a fail point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Neither effect is there and nothing of the transfer is left in flight.
+    NothingHappened,
+    /// Both effects are there.
+    Committed,
+}
+
+impl Verdict {
+    /// In the words of the crash table.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NothingHappened => "nothing happened",
+            Self::Committed => "committed",
+        }
+    }
+}
+
+macro_rules! fail_points {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $verdict:ident, $needs:ident;)+) => {
+        /// A named instant inside a protocol.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum FailPoint { $($(#[$doc])* $variant),+ }
+
+        impl FailPoint {
+            /// All of them, in the order of the protocols.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+            /// `strategy.instant`, as the command line spells it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+            /// What recovery must make of a death here.
+            #[must_use]
+            pub const fn verdict(self) -> Verdict {
+                match self { $(Self::$variant => Verdict::$verdict),+ }
+            }
+            /// What a transfer must be like to come past here.
+            #[must_use]
+            pub const fn needs(self) -> Needs {
+                match self { $(Self::$variant => Needs::$needs),+ }
+            }
+        }
+    };
+}
+
+/// What a transfer must be like to come past a fail point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Two shards that both say yes.
+    Success,
+    /// A participant that says no after the first has prepared: a missing target account on the
+    /// home shard.
+    Refusal,
+    /// Both accounts on one shard.
+    OneShard,
+    /// A branch that an earlier coordinator left prepared, undecided.
+    Leftover,
+}
+
+fail_points! {
+    /// Chosen, nothing sent.
+    SameShardStarted = "same-shard.started", NothingHappened, OneShard;
+    /// Committed, not answered.
+    SameShardCommitted = "same-shard.committed", Committed, OneShard;
+    /// Chosen, nothing sent.
+    TwoPhaseStarted = "2pc.started", NothingHappened, Success;
+    /// One participant has prepared.
+    TwoPhaseFirstPrepared = "2pc.first-prepared", NothingHappened, Success;
+    /// Every participant has prepared; nothing is decided.
+    TwoPhaseAllPrepared = "2pc.all-prepared", NothingHappened, Success;
+    /// The decision is durable; nobody has been told.
+    TwoPhaseDecided = "2pc.decided", Committed, Success;
+    /// One participant has committed.
+    TwoPhaseFirstCommitted = "2pc.first-committed", Committed, Success;
+    /// All have committed; nobody was answered.
+    TwoPhaseAllCommitted = "2pc.all-committed", Committed, Success;
+    /// A participant refused after another prepared.
+    TwoPhaseRefused = "2pc.refused", NothingHappened, Refusal;
+    /// What had prepared is rolled back; the refusal is not recorded yet.
+    TwoPhaseRolledBack = "2pc.rolled-back", NothingHappened, Refusal;
+    /// The refusal is recorded, not answered.
+    TwoPhaseRefusalRecorded = "2pc.refusal-recorded", NothingHappened, Refusal;
+    /// Chosen, nothing sent.
+    LastAgentStarted = "2pc-last-agent.started", NothingHappened, Success;
+    /// The participant that is not home has prepared.
+    LastAgentPrepared = "2pc-last-agent.prepared", NothingHappened, Success;
+    /// Home has committed its effect and the decision in one transaction.
+    LastAgentDecided = "2pc-last-agent.decided", Committed, Success;
+    /// Both have committed; nobody was answered.
+    LastAgentCompleted = "2pc-last-agent.completed", Committed, Success;
+    /// Home refused after the other prepared.
+    LastAgentRefused = "2pc-last-agent.refused", NothingHappened, Refusal;
+    /// What had prepared is rolled back; the refusal is not recorded yet.
+    LastAgentRolledBack = "2pc-last-agent.rolled-back", NothingHappened, Refusal;
+    /// Recovery has seen a prepared branch and asked nobody yet.
+    RecoveryListed = "recovery.listed", NothingHappened, Leftover;
+    /// Recovery has written its verdict and told nobody.
+    RecoveryDecided = "recovery.decided", NothingHappened, Leftover;
+    /// Recovery has rolled back one branch.
+    RecoveryFinishedOne = "recovery.finished-one", NothingHappened, Leftover;
+}
+
+impl FailPoint {
+    /// The one spelt `name`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|point| point.name() == name)
+    }
+
+    /// The strategy (or `recovery`) that comes past it.
+    #[must_use]
+    pub fn owner(self) -> &'static str {
+        self.name().split_once('.').map_or(self.name(), |(owner, _)| owner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_leads_back_to_its_fail_point() {
+        for point in FailPoint::ALL {
+            assert_eq!(FailPoint::from_name(point.name()), Some(*point));
+            assert_ne!(point.owner(), point.name(), "a name is an owner, a dot and an instant");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! shardbank: money transfers between accounts on several Postgres servers, by every
+//! coordination strategy that engineers argue about, measured and audited.
+
+pub mod cli;
+pub mod commands;
+pub mod fail_points;
+pub mod outcome;
+pub mod transfer;
+pub mod verbs;
