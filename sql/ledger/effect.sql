@@ -1,0 +1,143 @@
+-- An effect with its leg, and with its decision where it needs one, in one statement each.
+-- Every function raises a code of its own where it changes nothing, because an UPDATE that finds
+-- no row is no error in Postgres and would be prepared, or committed, all the same.
+--
+--   SB001 a leg of this transfer stands already     SB101 unknown account
+--   SB002 a decision against it stands already      SB102 closed account
+--   SB100 the row changed while it was looked at    SB103 insufficient funds
+--                                                   SB104 the balance would overflow
+
+create function shardbank.refuse(p_account bigint, p_change bigint) returns void
+language plpgsql as $$
+declare
+    found_account record;
+begin
+    select balance, held, closed into found_account
+      from shardbank.account where id = p_account;
+    if not found then
+        raise exception 'unknown account' using errcode = 'SB101';
+    elsif found_account.closed then
+        raise exception 'closed account' using errcode = 'SB102';
+    elsif p_change < 0 and found_account.balance - found_account.held < -p_change then
+        raise exception 'insufficient funds' using errcode = 'SB103';
+    elsif p_change > 0 and found_account.balance > 9223372036854775807 - p_change then
+        raise exception 'the balance would overflow' using errcode = 'SB104';
+    end if;
+    raise exception 'the account changed while it was looked at' using errcode = 'SB100';
+end $$;
+
+create function shardbank.change_balance(p_account bigint, p_change bigint) returns void
+language plpgsql as $$
+begin
+    if p_change < 0 then
+        update shardbank.account set balance = balance + p_change
+         where id = p_account and not closed and balance - held >= -p_change;
+    else
+        update shardbank.account set balance = balance + p_change
+         where id = p_account and not closed and balance <= 9223372036854775807 - p_change;
+    end if;
+    if not found then
+        perform shardbank.refuse(p_account, p_change);
+    end if;
+end $$;
+
+create function shardbank.debit(
+    p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text
+) returns void language plpgsql as $$
+begin
+    insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,
+                               counter_account_id, requested_amount, strategy)
+    values (p_transfer, 'debit', p_account, -p_amount, 'applied', p_counter, p_amount, p_strategy)
+    on conflict do nothing;
+    if not found then
+        raise exception 'a debit leg of this transfer stands already' using errcode = 'SB001';
+    end if;
+    update shardbank.account set balance = balance - p_amount
+     where id = p_account and not closed and balance - held >= p_amount;
+    if not found then
+        perform shardbank.refuse(p_account, -p_amount);
+    end if;
+end $$;
+
+create function shardbank.credit(
+    p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text
+) returns void language plpgsql as $$
+begin
+    insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,
+                               counter_account_id, requested_amount, strategy)
+    values (p_transfer, 'credit', p_account, p_amount, 'applied', p_counter, p_amount, p_strategy)
+    on conflict do nothing;
+    if not found then
+        raise exception 'a credit leg of this transfer stands already' using errcode = 'SB001';
+    end if;
+    update shardbank.account set balance = balance + p_amount
+     where id = p_account and not closed and balance <= 9223372036854775807 - p_amount;
+    if not found then
+        perform shardbank.refuse(p_account, p_amount);
+    end if;
+end $$;
+
+create function shardbank.claim_decision(p_transfer uuid, p_participants integer[], p_by text)
+returns void language plpgsql as $$
+begin
+    insert into shardbank.decision (transfer_id, verdict, participants, decided_by)
+    values (p_transfer, 'commit', p_participants, p_by)
+    on conflict do nothing;
+    if not found then
+        raise exception 'a decision on this transfer stands already' using errcode = 'SB002';
+    end if;
+end $$;
+
+-- Both legs on one shard, accounts in id order.
+create function shardbank.transfer_locally(
+    p_transfer uuid, p_source bigint, p_target bigint, p_amount bigint, p_strategy text
+) returns void language plpgsql as $$
+declare
+    written bigint;
+begin
+    insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,
+                               counter_account_id, requested_amount, strategy)
+    values (p_transfer, 'debit', p_source, -p_amount, 'applied', p_target, p_amount, p_strategy),
+           (p_transfer, 'credit', p_target, p_amount, 'applied', p_source, p_amount, p_strategy)
+    on conflict do nothing;
+    get diagnostics written = row_count;
+    if written <> 2 then
+        raise exception 'a leg of this transfer stands already' using errcode = 'SB001';
+    end if;
+    if p_source < p_target then
+        perform shardbank.change_balance(p_source, -p_amount);
+        perform shardbank.change_balance(p_target, p_amount);
+    else
+        perform shardbank.change_balance(p_target, p_amount);
+        perform shardbank.change_balance(p_source, -p_amount);
+    end if;
+end $$;
+
+-- The same for an id that may have been tried before: honours a standing decision.
+create function shardbank.transfer_locally_once(
+    p_transfer uuid, p_source bigint, p_target bigint, p_amount bigint, p_strategy text,
+    p_participants integer[], p_by text
+) returns void language plpgsql as $$
+begin
+    perform shardbank.transfer_locally(p_transfer, p_source, p_target, p_amount, p_strategy);
+    perform shardbank.claim_decision(p_transfer, p_participants, p_by);
+end $$;
+
+-- The last agent's half: its effect and the decision of the whole transfer.
+create function shardbank.debit_and_decide(
+    p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text,
+    p_participants integer[], p_by text
+) returns void language plpgsql as $$
+begin
+    perform shardbank.debit(p_transfer, p_account, p_counter, p_amount, p_strategy);
+    perform shardbank.claim_decision(p_transfer, p_participants, p_by);
+end $$;
+
+create function shardbank.credit_and_decide(
+    p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text,
+    p_participants integer[], p_by text
+) returns void language plpgsql as $$
+begin
+    perform shardbank.credit(p_transfer, p_account, p_counter, p_amount, p_strategy);
+    perform shardbank.claim_decision(p_transfer, p_participants, p_by);
+end $$;
