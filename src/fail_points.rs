@@ -60,6 +60,8 @@ macro_rules! fail_points {
 pub enum Needs {
     /// Two shards that both say yes.
     Success,
+    /// Two shards that both say yes, told one after the other (`statements=one-by-one`).
+    OneByOne,
     /// A participant that says no after the first has prepared: a missing target account on the
     /// home shard.
     Refusal,
@@ -82,8 +84,10 @@ fail_points! {
     TwoPhaseAllPrepared = "2pc.all-prepared", NothingHappened, Success;
     /// The decision is durable; nobody has been told.
     TwoPhaseDecided = "2pc.decided", Committed, Success;
-    /// One participant has committed.
-    TwoPhaseFirstCommitted = "2pc.first-committed", Committed, Success;
+    /// `COMMIT PREPARED` is on its way to one participant and not to the other.
+    TwoPhaseFirstCommitSent = "2pc.first-commit-sent", Committed, Success;
+    /// One participant has committed, the other was not told.
+    TwoPhaseFirstCommitted = "2pc.first-committed", Committed, OneByOne;
     /// All have committed; nobody was answered.
     TwoPhaseAllCommitted = "2pc.all-committed", Committed, Success;
     /// A participant refused after another prepared.

@@ -5,5 +5,6 @@ pub mod cli;
 pub mod commands;
 pub mod fail_points;
 pub mod outcome;
+pub mod strategies;
 pub mod transfer;
 pub mod verbs;

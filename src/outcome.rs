@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::transfer::ShardIndex;
+use crate::transfer::{AccountId, Amount, Branch, ShardIndex};
 
 /// How a transfer ended, as far as its coordinator knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,9 +205,19 @@ pub enum LegOutcome {
 pub struct StandingLeg {
     /// What it says.
     pub outcome: LegOutcome,
-    /// Whether account, counter account and amount are those of the transfer that asked. True of
-    /// a tombstone, which has none.
-    pub same_arguments: bool,
+    /// Whose it is: account, counter account, requested amount. A tombstone says nothing of them.
+    pub arguments: Option<(AccountId, AccountId, Amount)>,
+    /// The strategy that wrote it.
+    pub strategy: String,
+}
+
+impl StandingLeg {
+    /// Whether this leg can belong to the transfer that `branch` belongs to.
+    #[must_use]
+    pub fn agrees_with(&self, branch: &Branch) -> bool {
+        let asked = (branch.account(), branch.counter_account(), branch.transfer.amount);
+        self.arguments.is_none_or(|standing| standing == asked)
+    }
 }
 
 /// What came of placing a tombstone.

@@ -155,13 +155,15 @@ pub trait Verbs: Send + Sync {
         kind: LegKind,
     ) -> impl Future<Output = Result<Tombstone, ShardError>> + Send;
 
-    /// The branch's leg as it stands, if one does. Its absence proves nothing.
+    /// The leg as it stands, if one does. Its absence proves nothing.
     ///
     /// # Errors
     /// The shard did not answer.
     fn read_leg(
         &self,
-        branch: &Branch,
+        shard: ShardIndex,
+        transfer: TransferId,
+        kind: LegKind,
     ) -> impl Future<Output = Result<Option<StandingLeg>, ShardError>> + Send;
 
     /// Writes `wanted` unless a decision already stands; returns the one that stands.
@@ -200,7 +202,7 @@ pub trait Verbs: Send + Sync {
     /// in the queue.
     fn commit_prepared_later(
         &self,
-        branches: [(ShardIndex, Gid); 2],
+        branches: Vec<(ShardIndex, Gid)>,
     ) -> impl Future<Output = ()> + Send;
 
     /// The prepared transactions of this cluster in this shard's database.
@@ -211,6 +213,18 @@ pub trait Verbs: Send + Sync {
         &self,
         shard: ShardIndex,
     ) -> impl Future<Output = Result<Vec<PreparedBranch>, ShardError>> + Send;
+
+    /// The epochs that have begun and are not closed, this process's own among them.
+    ///
+    /// # Errors
+    /// Shard 0 did not answer.
+    fn open_epochs(&self) -> impl Future<Output = Result<Vec<Epoch>, ShardError>> + Send;
+
+    /// Notes that a dead `epoch` has no session and no prepared transaction left on any shard.
+    ///
+    /// # Errors
+    /// Shard 0 did not answer.
+    fn close_epoch(&self, epoch: Epoch) -> impl Future<Output = Result<(), ShardError>> + Send;
 
     /// Whether the coordinator of `epoch` can still act; to say [`Liveness::Dead`], its lock was
     /// obtained.

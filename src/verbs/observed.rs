@@ -278,11 +278,15 @@ impl<V: Verbs, O: Observer> Verbs for Observed<'_, V, O> {
         tombstone
     }
 
-    async fn read_leg(&self, branch: &Branch) -> Result<Option<StandingLeg>, ShardError> {
+    async fn read_leg(
+        &self,
+        on: ShardIndex,
+        transfer: TransferId,
+        kind: LegKind,
+    ) -> Result<Option<StandingLeg>, ShardError> {
         let started = Instant::now();
-        let standing = self.verbs.read_leg(branch).await;
-        let answer = Answer::Leg(standing.clone());
-        self.tell(Step::ReadLeg, leg(branch.shard, branch.kind), started, answer);
+        let standing = self.verbs.read_leg(on, transfer, kind).await;
+        self.tell(Step::ReadLeg, leg(on, kind), started, Answer::Leg(standing.clone()));
         standing
     }
 
@@ -320,7 +324,7 @@ impl<V: Verbs, O: Observer> Verbs for Observed<'_, V, O> {
         finish
     }
 
-    async fn commit_prepared_later(&self, branches: [(ShardIndex, Gid); 2]) {
+    async fn commit_prepared_later(&self, branches: Vec<(ShardIndex, Gid)>) {
         let started = Instant::now();
         self.verbs.commit_prepared_later(branches).await;
         let what = What { shard: None, kind: None, round_trips: 0 };
@@ -329,6 +333,14 @@ impl<V: Verbs, O: Observer> Verbs for Observed<'_, V, O> {
 
     async fn list_prepared(&self, on: ShardIndex) -> Result<Vec<PreparedBranch>, ShardError> {
         self.verbs.list_prepared(on).await
+    }
+
+    async fn open_epochs(&self) -> Result<Vec<Epoch>, ShardError> {
+        self.verbs.open_epochs().await
+    }
+
+    async fn close_epoch(&self, epoch: Epoch) -> Result<(), ShardError> {
+        self.verbs.close_epoch(epoch).await
     }
 
     async fn liveness(&self, epoch: Epoch) -> Result<Liveness, ShardError> {

@@ -1,0 +1,156 @@
+//! How a transfer that does not go through is brought to its end.
+//!
+//! The rule that everything here keeps: an answer is final only once it is written where the
+//! next call with the same id must find it, and nothing is inferred from not finding something.
+//! A refusal is written as the leg on the home shard (the last branch of the fixed order): every
+//! effect inserts its own leg first, so that row can never run again, whoever tries it.
+
+use crate::outcome::{
+    AbortReason, Decision, Finish, LegOutcome, Outcome, Refusal, ShardError, StandingLeg, Tombstone,
+};
+use crate::strategies::Try;
+use crate::transfer::{Branch, ShardIndex};
+use crate::verbs::{DecisionKey, Gid, Verbs};
+
+/// How often a busy or silent shard is asked again before the question is left to recovery.
+const ASKS: u32 = 5;
+
+/// Records that the tries are used up. Nothing of the transfer is in flight any more.
+pub async fn give_up<V: Verbs>(
+    verbs: &V,
+    home: &Branch,
+    reason: AbortReason,
+    strategy: &'static str,
+) -> Outcome {
+    record(verbs, home, Refusal::Aborted(reason), strategy).await
+}
+
+/// Records `refusal` on the home shard and answers with what stands there. Everything that this
+/// call began is rolled back.
+pub async fn record<V: Verbs>(
+    verbs: &V,
+    home: &Branch,
+    refusal: Refusal,
+    strategy: &'static str,
+) -> Outcome {
+    match verbs.record_refusal(home, refusal, strategy).await {
+        Ok(Tombstone::Placed) => Decision::Abort(refusal).into(),
+        Ok(Tombstone::Stands(leg)) => answer_of(&leg, home),
+        // Nothing of this call is left, so the key is held by another call with the same id.
+        Ok(Tombstone::InFlight) => Outcome::Failed(ShardError {
+            shard: home.shard,
+            sqlstate: None,
+            message: "another call with this transfer id is in flight; ask again".to_owned(),
+        }),
+        // Nothing happened; whether that is written down is not known, and does no harm.
+        Err(error) => Outcome::Failed(error),
+    }
+}
+
+/// The first answer, as a leg tells it.
+#[must_use]
+pub fn answer_of(leg: &StandingLeg, branch: &Branch) -> Outcome {
+    if !leg.agrees_with(branch) {
+        return Outcome::IdReused;
+    }
+    match leg.outcome {
+        LegOutcome::Applied => Outcome::Committed,
+        LegOutcome::Rejected(refusal) => Decision::Abort(refusal).into(),
+        LegOutcome::Empty => Outcome::Aborted(AbortReason::Superseded),
+    }
+}
+
+/// Ends a try that met a leg of its own id: the answer is what that leg says.
+pub async fn read_standing_leg<V: Verbs>(verbs: &V, branch: &Branch) -> Try {
+    match verbs.read_leg(branch.shard, branch.transfer.id, branch.kind).await {
+        Ok(Some(leg)) => Try::Ended(answer_of(&leg, branch)),
+        // It vanished between two statements: it was pruned. Look again from the start.
+        Ok(None) => Try::Again(AbortReason::Serialization),
+        Err(error) => Try::Ended(Outcome::Failed(error)),
+    }
+}
+
+/// Asks a register for the verdict by writing `abort`, again and again while it is silent.
+///
+/// # Errors
+/// It stayed silent: the transfer is in doubt.
+pub async fn ask<V: Verbs>(
+    verbs: &V,
+    key: &DecisionKey,
+    why: AbortReason,
+) -> Result<Decision, ShardError> {
+    let mut asked = 1;
+    loop {
+        match verbs.decide_abort(key, Refusal::Aborted(why)).await {
+            Ok(standing) => return Ok(standing),
+            Err(error) if asked >= ASKS => return Err(error),
+            Err(_) => {
+                asked += 1;
+                verbs.back_off(asked).await;
+            }
+        }
+    }
+}
+
+/// Places a tombstone for an effect whose reply was lost, and answers with what stands: the
+/// tombstone, or the effect that ran after all.
+pub async fn ask_leg<V: Verbs>(verbs: &V, branch: &Branch, lost: ShardError) -> Outcome {
+    let mut asked = 1;
+    loop {
+        match verbs.entomb(branch.shard, branch.transfer.id, branch.kind).await {
+            Ok(Tombstone::Placed) => return Outcome::Aborted(AbortReason::Unreachable),
+            Ok(Tombstone::Stands(leg)) => return answer_of(&leg, branch),
+            Ok(Tombstone::InFlight) | Err(_) if asked < ASKS => {
+                asked += 1;
+                verbs.back_off(asked).await;
+            }
+            Ok(Tombstone::InFlight) | Err(_) => return Outcome::InDoubt(lost),
+        }
+    }
+}
+
+/// Whether a branch is rolled back for certain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RolledBack {
+    /// It is.
+    Yes,
+    /// It may still be prepared, or become so.
+    Unknown,
+}
+
+/// Rolls back a branch that was seen prepared and that nobody can have decided to commit.
+pub async fn roll_back<V: Verbs>(verbs: &V, shard: ShardIndex, gid: &Gid) -> RolledBack {
+    match finish(verbs, shard, gid, Order::RollBack).await {
+        // Seen prepared and gone now: recovery was faster, under the only verdict there can be.
+        Finish::Done | Finish::Missing => RolledBack::Yes,
+        Finish::Busy | Finish::Unknown(_) => RolledBack::Unknown,
+    }
+}
+
+/// What a branch is told in phase two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// `COMMIT PREPARED`.
+    Commit,
+    /// `ROLLBACK PREPARED`.
+    RollBack,
+}
+
+/// Tells a branch to do `order`, again and again while its shard says that somebody else is at
+/// it.
+pub async fn finish<V: Verbs>(verbs: &V, shard: ShardIndex, gid: &Gid, order: Order) -> Finish {
+    let mut asked = 1;
+    loop {
+        let finish = match order {
+            Order::Commit => verbs.commit_prepared(shard, gid).await,
+            Order::RollBack => verbs.roll_back_prepared(shard, gid).await,
+        };
+        match finish {
+            Finish::Busy if asked < ASKS => {
+                asked += 1;
+                verbs.back_off(asked).await;
+            }
+            finish => return finish,
+        }
+    }
+}

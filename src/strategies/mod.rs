@@ -1,0 +1,141 @@
+//! The strategies, a file each, to be read side by side.
+//!
+//! A strategy is written in [`Verbs`] alone: no SQL, no connection, no clock, no measuring. The
+//! set is closed, so it is an enum and a `match`; nothing is boxed on the measured path. What
+//! all of them share stands in [`ending`] (how a try that failed is brought to an end) and
+//! [`recovery`] (what is done about a coordinator that died).
+
+pub mod ending;
+pub mod name;
+pub mod recovery;
+pub mod same_shard;
+pub mod two_phase;
+pub mod two_phase_last_agent;
+
+use std::future::Future;
+use std::num::NonZeroU32;
+
+pub use same_shard::SameShard;
+pub use two_phase::TwoPhase;
+pub use two_phase_last_agent::TwoPhaseLastAgent;
+
+use crate::outcome::{AbortReason, Outcome};
+use crate::transfer::Transfer;
+use crate::verbs::Verbs;
+
+/// How a transfer ended and what it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What happened to the money.
+    pub outcome: Outcome,
+    /// How many tries it took, 1 or more.
+    pub tries: u32,
+    /// Whether both accounts were on one shard and a cross-shard strategy took the one-phase
+    /// path.
+    pub one_phase: bool,
+}
+
+/// How one try ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Try {
+    /// The transfer has ended.
+    Ended(Outcome),
+    /// Everything that this try began is rolled back for certain; another may follow.
+    Again(AbortReason),
+}
+
+/// Carries transfers between accounts that may live on different shards.
+pub trait Coordinator: Send + Sync + 'static {
+    /// The name under which legs are recorded and rows are printed.
+    fn name(&self) -> &'static str;
+
+    /// Carries out `transfer` once. Dropping the future leaves the transfer to recovery.
+    fn try_once<V: Verbs>(
+        &self,
+        verbs: &V,
+        transfer: &Transfer,
+    ) -> impl Future<Output = Try> + Send;
+}
+
+/// A strategy with its options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Strategy {
+    /// The baseline: both accounts on one shard.
+    SameShard(SameShard),
+    /// Two-phase commit, decided in a log.
+    TwoPhase(TwoPhase),
+    /// Two-phase commit whose last participant decides.
+    TwoPhaseLastAgent(TwoPhaseLastAgent),
+}
+
+impl Strategy {
+    /// The name on the command line, in the ledger and in every file.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::SameShard(strategy) => strategy.name(),
+            Self::TwoPhase(strategy) => strategy.name(),
+            Self::TwoPhaseLastAgent(strategy) => strategy.name(),
+        }
+    }
+
+    /// Whether it can carry a transfer between two shards.
+    #[must_use]
+    pub const fn crosses_shards(&self) -> bool {
+        !matches!(self, Self::SameShard(_))
+    }
+
+    /// Whether it prepares transactions, and so needs `max_prepared_transactions`.
+    #[must_use]
+    pub const fn prepares(&self) -> bool {
+        self.crosses_shards()
+    }
+
+    /// Carries out `transfer`, in at most `max_tries` tries.
+    pub async fn transfer<V: Verbs>(
+        &self,
+        verbs: &V,
+        transfer: &Transfer,
+        max_tries: NonZeroU32,
+    ) -> Report {
+        match self {
+            Self::SameShard(strategy) => carry_out(strategy, verbs, transfer, max_tries).await,
+            Self::TwoPhase(strategy) => carry_out(strategy, verbs, transfer, max_tries).await,
+            Self::TwoPhaseLastAgent(strategy) => {
+                carry_out(strategy, verbs, transfer, max_tries).await
+            }
+        }
+    }
+}
+
+/// Tries until the transfer has ended or the tries are used up; then records that it was given
+/// up, so that the answer is final.
+async fn carry_out<C: Coordinator, V: Verbs>(
+    coordinator: &C,
+    verbs: &V,
+    transfer: &Transfer,
+    max_tries: NonZeroU32,
+) -> Report {
+    let routing = verbs.routing();
+    let [first, last] = transfer.branches(routing);
+    // Two accounts on one shard need no coordination, whichever strategy was asked for.
+    let one_phase = first.shard == last.shard && coordinator.name() != same_shard::NAME;
+    let mut tries = 1;
+    loop {
+        let ended = if first.shard == last.shard {
+            SameShard.try_once(verbs, transfer).await
+        } else {
+            coordinator.try_once(verbs, transfer).await
+        };
+        let outcome = match ended {
+            Try::Ended(outcome) => outcome,
+            Try::Again(_) if tries < max_tries.get() => {
+                tries += 1;
+                verbs.back_off(tries).await;
+                continue;
+            }
+            Try::Again(reason) => ending::give_up(verbs, &last, reason, coordinator.name()).await,
+        };
+        return Report { outcome, tries, one_phase };
+    }
+}

@@ -1,0 +1,191 @@
+//! A strategy as the command line and the files spell it: `2pc:log=file,statements=one-by-one`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::strategies::two_phase::{Ack, Log, Visit};
+use crate::strategies::{
+    SameShard, Strategy, TwoPhase, TwoPhaseLastAgent, same_shard, two_phase, two_phase_last_agent,
+};
+use crate::verbs::Statements;
+
+/// The text names no strategy, or an option that it does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownStrategy {
+    /// No such strategy.
+    #[error("unknown strategy {0:?}; there are: same-shard, 2pc, 2pc-last-agent")]
+    Name(String),
+    /// No such option, or no such value of it.
+    #[error("strategy {strategy} has no option {option:?}; it has: {known}")]
+    Option {
+        /// The strategy that was named.
+        strategy: &'static str,
+        /// The option as it was written.
+        option: String,
+        /// What could have been written.
+        known: &'static str,
+    },
+}
+
+const TWO_PHASE_OPTIONS: &str = "log=table|file, statements=pipelined|one-message|one-by-one, \
+                                 ack=completed|early, visit=fixed-order|parallel";
+const LAST_AGENT_OPTIONS: &str = "statements=pipelined|one-message|one-by-one, ack=completed|early";
+
+fn statements(value: &str) -> Option<Statements> {
+    Some(match value {
+        "pipelined" => Statements::Pipelined,
+        "one-message" => Statements::OneMessage,
+        "one-by-one" => Statements::OneByOne,
+        _ => return None,
+    })
+}
+
+fn ack(value: &str) -> Option<Ack> {
+    Some(match value {
+        "completed" => Ack::Completed,
+        "early" => Ack::Early,
+        _ => return None,
+    })
+}
+
+impl FromStr for Strategy {
+    type Err = UnknownStrategy;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStrategy> {
+        let (name, options) = text.split_once(':').unwrap_or((text, ""));
+        let options = options.split(',').map(str::trim).filter(|option| !option.is_empty());
+        match name.trim() {
+            same_shard::NAME => match options.into_iter().next() {
+                None => Ok(Self::SameShard(SameShard)),
+                Some(option) => Err(UnknownStrategy::Option {
+                    strategy: same_shard::NAME,
+                    option: option.to_owned(),
+                    known: "none",
+                }),
+            },
+            two_phase::NAME => {
+                let mut strategy = TwoPhase::default();
+                for option in options {
+                    two_phase_option(&mut strategy, option).ok_or_else(|| {
+                        UnknownStrategy::Option {
+                            strategy: two_phase::NAME,
+                            option: option.to_owned(),
+                            known: TWO_PHASE_OPTIONS,
+                        }
+                    })?;
+                }
+                Ok(Self::TwoPhase(strategy))
+            }
+            two_phase_last_agent::NAME => {
+                let mut strategy = TwoPhaseLastAgent::default();
+                for option in options {
+                    last_agent_option(&mut strategy, option).ok_or_else(|| {
+                        UnknownStrategy::Option {
+                            strategy: two_phase_last_agent::NAME,
+                            option: option.to_owned(),
+                            known: LAST_AGENT_OPTIONS,
+                        }
+                    })?;
+                }
+                Ok(Self::TwoPhaseLastAgent(strategy))
+            }
+            other => Err(UnknownStrategy::Name(other.to_owned())),
+        }
+    }
+}
+
+fn two_phase_option(strategy: &mut TwoPhase, option: &str) -> Option<()> {
+    match option.split_once('=')? {
+        ("log", "table") => strategy.log = Log::Table,
+        ("log", "file") => strategy.log = Log::File,
+        ("statements", value) => strategy.statements = statements(value)?,
+        ("ack", value) => strategy.ack = ack(value)?,
+        ("visit", "fixed-order") => strategy.visit = Visit::FixedOrder,
+        ("visit", "parallel") => strategy.visit = Visit::Parallel,
+        _ => return None,
+    }
+    Some(())
+}
+
+fn last_agent_option(strategy: &mut TwoPhaseLastAgent, option: &str) -> Option<()> {
+    match option.split_once('=')? {
+        ("statements", value) => strategy.statements = statements(value)?,
+        ("ack", value) => strategy.ack = ack(value)?,
+        _ => return None,
+    }
+    Some(())
+}
+
+impl Strategy {
+    /// The options that differ from the defaults, as they would be typed; empty where none does.
+    #[must_use]
+    pub fn options(&self) -> String {
+        let mut options = Vec::new();
+        let (how, when) = match self {
+            Self::SameShard(_) => return String::new(),
+            Self::TwoPhase(strategy) => {
+                if strategy.log == Log::File {
+                    options.push("log=file");
+                }
+                if strategy.visit == Visit::Parallel {
+                    options.push("visit=parallel");
+                }
+                (strategy.statements, strategy.ack)
+            }
+            Self::TwoPhaseLastAgent(strategy) => (strategy.statements, strategy.ack),
+        };
+        match how {
+            Statements::Pipelined => {}
+            Statements::OneMessage => options.push("statements=one-message"),
+            Statements::OneByOne => options.push("statements=one-by-one"),
+        }
+        if when == Ack::Early {
+            options.push("ack=early");
+        }
+        options.join(",")
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = self.options();
+        f.write_str(self.name())?;
+        if options.is_empty() { Ok(()) } else { write!(f, ":{options}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_leads_back_to_its_strategy() {
+        for text in [
+            "same-shard",
+            "2pc",
+            "2pc:log=file",
+            "2pc:log=file,visit=parallel,statements=one-by-one,ack=early",
+            "2pc-last-agent",
+            "2pc-last-agent:statements=one-message,ack=early",
+        ] {
+            let strategy: Strategy = text.parse().expect(text);
+            assert_eq!(strategy.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_default_written_out_is_the_default() {
+        let spelt: Strategy = "2pc:log=table,statements=pipelined".parse().expect("valid");
+        assert_eq!(spelt.to_string(), "2pc");
+    }
+
+    #[test]
+    fn a_misspelt_strategy_or_option_is_refused_with_what_there_is() {
+        let name = "3pc".parse::<Strategy>().expect_err("unknown").to_string();
+        assert!(name.contains("2pc-last-agent"), "{name}");
+        for text in ["2pc:log=paper", "2pc:log", "2pc-last-agent:log=file", "same-shard:x=1"] {
+            let error = text.parse::<Strategy>().expect_err(text).to_string();
+            assert!(error.contains("it has:"), "{error}");
+        }
+    }
+}

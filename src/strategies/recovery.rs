@@ -1,0 +1,242 @@
+//! What is done about transfers whose coordinator died, or is slow.
+//!
+//! One pass visits every shard, each on its own, so that a shard that cannot be reached delays
+//! no other. On each it ends the sessions of dead coordinators (their last messages may still be
+//! running), lists the prepared branches of this cluster, asks each one's register for the
+//! verdict *by writing* `abort`, and carries out what stands there. Nothing is inferred from
+//! absence, so a pass may run at any time, beside live coordinators and beside other recoverers,
+//! with or without the power to end sessions. Beside a live coordinator its young branches are
+//! left alone for a grace period: that is politeness, never safety.
+//!
+//! | verdict | gid seen here | leg here | meaning |
+//! | --- | --- | --- | --- |
+//! | commit | yes | | `COMMIT PREPARED` |
+//! | commit | gone since | applied | somebody else has done it |
+//! | commit | gone since | absent | heuristic damage: somebody rolled it back by hand |
+//! | abort | yes | | `ROLLBACK PREPARED`, and a tombstone, so that no late attempt runs |
+//! | abort | gone since | applied | heuristic damage: somebody committed it by hand |
+//! | register silent | any | any | in doubt; listed; never guessed |
+//!
+//! A branch can turn up after a pass: its `PREPARE` was still waiting for a row when the shard
+//! was listed. It is prepared, therefore named, therefore found by the next pass.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::fail_points::FailPoint;
+use crate::outcome::{
+    AbortReason, Decision, Finish, LegOutcome, Refusal, ShardError, StandingLeg, Tombstone,
+};
+use crate::strategies::ending::{self, Order};
+use crate::transfer::{Epoch, ShardIndex};
+use crate::verbs::{Gid, Liveness, PreparedBranch, Verbs};
+
+/// What one pass did and what it left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Branches committed.
+    pub committed: u64,
+    /// Branches rolled back.
+    pub rolled_back: u64,
+    /// Of those, branches of coordinators that were alive: merely slow. The price that timeouts
+    /// ask of two-phase commit.
+    pub false_aborts: u64,
+    /// Young branches of live coordinators, left alone.
+    pub in_flight: u64,
+    /// Dead coordinators of whom nothing is left on any shard any more.
+    pub closed_epochs: Vec<Epoch>,
+    /// Branches that stay prepared because their register is silent, and why.
+    pub in_doubt: Vec<(ShardIndex, Gid, ShardError)>,
+    /// Branches whose shard did not do what it was told, and why. The next pass sees them again.
+    pub unfinished: Vec<(ShardIndex, Gid)>,
+    /// Branches on which somebody acted against the verdict.
+    pub damage: Vec<(ShardIndex, Gid, Decision)>,
+    /// Shards that did not answer.
+    pub unreachable: Vec<ShardError>,
+}
+
+impl Recovered {
+    /// Whether every shard was seen and nothing of a dead coordinator is left on any.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.in_doubt.is_empty()
+            && self.unfinished.is_empty()
+            && self.damage.is_empty()
+            && self.unreachable.is_empty()
+    }
+
+    /// Adds what another pass, or another shard, did.
+    pub fn merge(&mut self, other: Self) {
+        self.committed += other.committed;
+        self.rolled_back += other.rolled_back;
+        self.false_aborts += other.false_aborts;
+        self.in_flight += other.in_flight;
+        self.closed_epochs.extend(other.closed_epochs);
+        self.in_doubt.extend(other.in_doubt);
+        self.unfinished.extend(other.unfinished);
+        self.damage.extend(other.damage);
+        self.unreachable.extend(other.unreachable);
+    }
+}
+
+/// One pass over all shards. Branches of live coordinators that are younger than `grace` are
+/// left alone.
+pub async fn recover<V: Verbs>(verbs: &V, grace: Duration) -> Recovered {
+    let mut recovered = Recovered::default();
+    let dead = match dead_epochs(verbs).await {
+        Ok(dead) => dead,
+        // Without shard 0 nobody can be called dead. The registers alone keep verdicts right.
+        Err(error) => {
+            recovered.unreachable.push(error);
+            Vec::new()
+        }
+    };
+    let shards = verbs.routing().shards();
+    for on_shard in join_all(shards.map(|shard| recover_shard(verbs, shard, &dead, grace))).await {
+        recovered.merge(on_shard);
+    }
+    if recovered.is_clean() {
+        // Every shard was visited after the sessions of these epochs were gone, so no branch of
+        // theirs can turn up any more.
+        for epoch in dead {
+            match verbs.close_epoch(epoch).await {
+                Ok(()) => recovered.closed_epochs.push(epoch),
+                Err(error) => recovered.unreachable.push(error),
+            }
+        }
+    }
+    recovered
+}
+
+async fn dead_epochs<V: Verbs>(verbs: &V) -> Result<Vec<Epoch>, ShardError> {
+    let mut dead = Vec::new();
+    for epoch in verbs.open_epochs().await? {
+        if verbs.liveness(epoch).await? == Liveness::Dead {
+            dead.push(epoch);
+        }
+    }
+    Ok(dead)
+}
+
+async fn recover_shard<V: Verbs>(
+    verbs: &V,
+    shard: ShardIndex,
+    dead: &[Epoch],
+    grace: Duration,
+) -> Recovered {
+    let mut recovered = Recovered::default();
+    // First end what a dead coordinator may still be doing, then look: a message of its that
+    // runs on could prepare a branch behind our back.
+    for epoch in dead {
+        if let Err(error) = verbs.end_sessions(shard, *epoch).await {
+            recovered.unreachable.push(error);
+        }
+    }
+    let branches = match verbs.list_prepared(shard).await {
+        Ok(branches) => branches,
+        Err(error) => {
+            recovered.unreachable.push(error);
+            return recovered;
+        }
+    };
+    if !branches.is_empty() {
+        // Nothing has been done yet; another pass will see the same.
+        verbs.reached(FailPoint::RecoveryListed).await;
+    }
+    let mut alive = HashMap::new();
+    for PreparedBranch { gid, age } in branches {
+        let is_alive = match alive.get(&gid.epoch) {
+            Some(known) => *known,
+            None => {
+                let is_alive = !dead.contains(&gid.epoch) && is_alive(verbs, gid.epoch).await;
+                alive.insert(gid.epoch, is_alive);
+                is_alive
+            }
+        };
+        if is_alive && age < grace {
+            recovered.in_flight += 1;
+            continue;
+        }
+        resolve(verbs, shard, gid, is_alive, &mut recovered).await;
+    }
+    recovered
+}
+
+/// Whether the coordinator of `epoch` may still act. When nobody can tell, it may.
+async fn is_alive<V: Verbs>(verbs: &V, epoch: Epoch) -> bool {
+    verbs.liveness(epoch).await != Ok(Liveness::Dead)
+}
+
+/// Carries out on one branch what its register says.
+async fn resolve<V: Verbs>(
+    verbs: &V,
+    shard: ShardIndex,
+    gid: Gid,
+    is_alive: bool,
+    recovered: &mut Recovered,
+) {
+    let superseded = Refusal::Aborted(AbortReason::Superseded);
+    let verdict = match verbs.decide_abort(&gid.decision_key(), superseded).await {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            recovered.in_doubt.push((shard, gid, error));
+            return;
+        }
+    };
+
+    // The verdict stands; another pass reads the same one.
+    verbs.reached(FailPoint::RecoveryDecided).await;
+
+    match verdict {
+        Decision::Commit => commit(verbs, shard, gid, recovered).await,
+        Decision::Abort(_) => roll_back(verbs, shard, gid, is_alive, recovered).await,
+    }
+}
+
+async fn commit<V: Verbs>(verbs: &V, shard: ShardIndex, gid: Gid, recovered: &mut Recovered) {
+    match ending::finish(verbs, shard, &gid, Order::Commit).await {
+        Finish::Done => recovered.committed += 1,
+        Finish::Missing => match verbs.read_leg(shard, gid.transfer, gid.kind).await {
+            Ok(Some(StandingLeg { outcome: LegOutcome::Applied, .. })) => {}
+            Ok(_) => recovered.damage.push((shard, gid, Decision::Commit)),
+            Err(error) => recovered.unreachable.push(error),
+        },
+        Finish::Busy | Finish::Unknown(_) => recovered.unfinished.push((shard, gid)),
+    }
+}
+
+async fn roll_back<V: Verbs>(
+    verbs: &V,
+    shard: ShardIndex,
+    gid: Gid,
+    is_alive: bool,
+    recovered: &mut Recovered,
+) {
+    match ending::finish(verbs, shard, &gid, Order::RollBack).await {
+        Finish::Done => {
+            recovered.rolled_back += 1;
+            recovered.false_aborts += u64::from(is_alive);
+        }
+        Finish::Missing => {}
+        Finish::Busy | Finish::Unknown(_) => {
+            recovered.unfinished.push((shard, gid));
+            return;
+        }
+    }
+
+    // One branch is rolled back; another pass does the rest.
+    verbs.reached(FailPoint::RecoveryFinishedOne).await;
+
+    match verbs.entomb(shard, gid.transfer, gid.kind).await {
+        // In flight: a later attempt at the same id, which will meet the verdict by itself.
+        Ok(Tombstone::Placed | Tombstone::InFlight) => {}
+        Ok(Tombstone::Stands(leg)) if leg.outcome == LegOutcome::Applied => {
+            let verdict = Decision::Abort(Refusal::Aborted(AbortReason::Superseded));
+            recovered.damage.push((shard, gid, verdict));
+        }
+        Ok(Tombstone::Stands(_)) => {}
+        Err(error) => recovered.unreachable.push(error),
+    }
+}
