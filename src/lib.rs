@@ -6,5 +6,6 @@ pub mod commands;
 pub mod fail_points;
 pub mod outcome;
 pub mod strategies;
+pub mod shards;
 pub mod transfer;
 pub mod verbs;

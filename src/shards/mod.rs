@@ -1,0 +1,15 @@
+//! The shards as servers: where they are, how to connect, what state they are in.
+
+pub mod connect;
+pub mod conninfo;
+pub mod environment;
+pub mod passfile;
+pub mod secret;
+pub mod target;
+pub mod tls;
+pub mod url;
+
+pub use connect::ConnectError;
+pub use environment::Environment;
+pub use secret::Secret;
+pub use target::{LocalShardParams, ShardTarget, TargetError};
