@@ -3,9 +3,11 @@
 
 pub mod cli;
 pub mod commands;
+pub mod coordination;
 pub mod fail_points;
+pub mod ledger;
 pub mod outcome;
-pub mod strategies;
 pub mod shards;
+pub mod strategies;
 pub mod transfer;
 pub mod verbs;

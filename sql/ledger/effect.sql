@@ -3,9 +3,13 @@
 -- no row is no error in Postgres and would be prepared, or committed, all the same.
 --
 --   SB001 a leg of this transfer stands already     SB101 unknown account
---   SB002 a decision against it stands already      SB102 closed account
---   SB100 the row changed while it was looked at    SB103 insufficient funds
---                                                   SB104 the balance would overflow
+--   SB002 a decision on it stands already           SB102 closed account
+--   SB003 not inside a branch                       SB103 insufficient funds
+--   SB100 the row changed while it was looked at    SB104 the balance would overflow
+--
+-- debit() and credit() run only where a decision or a PREPARE TRANSACTION follows in the same
+-- transaction, which whoever opens it says with "set local shardbank.branch = on". Were a
+-- pipelined BEGIN cancelled by somebody, the effect behind it would otherwise commit by itself.
 
 create function shardbank.refuse(p_account bigint, p_change bigint) returns void
 language plpgsql as $$
@@ -45,6 +49,9 @@ create function shardbank.debit(
     p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text
 ) returns void language plpgsql as $$
 begin
+    if current_setting('shardbank.branch', true) is distinct from 'on' then
+        raise exception 'not inside a branch' using errcode = 'SB003';
+    end if;
     insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,
                                counter_account_id, requested_amount, strategy)
     values (p_transfer, 'debit', p_account, -p_amount, 'applied', p_counter, p_amount, p_strategy)
@@ -63,6 +70,9 @@ create function shardbank.credit(
     p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text
 ) returns void language plpgsql as $$
 begin
+    if current_setting('shardbank.branch', true) is distinct from 'on' then
+        raise exception 'not inside a branch' using errcode = 'SB003';
+    end if;
     insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,
                                counter_account_id, requested_amount, strategy)
     values (p_transfer, 'credit', p_account, p_amount, 'applied', p_counter, p_amount, p_strategy)
@@ -129,6 +139,7 @@ create function shardbank.debit_and_decide(
     p_participants integer[], p_by text
 ) returns void language plpgsql as $$
 begin
+    perform set_config('shardbank.branch', 'on', true);
     perform shardbank.debit(p_transfer, p_account, p_counter, p_amount, p_strategy);
     perform shardbank.claim_decision(p_transfer, p_participants, p_by);
 end $$;
@@ -138,6 +149,7 @@ create function shardbank.credit_and_decide(
     p_participants integer[], p_by text
 ) returns void language plpgsql as $$
 begin
+    perform set_config('shardbank.branch', 'on', true);
     perform shardbank.credit(p_transfer, p_account, p_counter, p_amount, p_strategy);
     perform shardbank.claim_decision(p_transfer, p_participants, p_by);
 end $$;

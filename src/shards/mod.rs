@@ -1,10 +1,14 @@
 //! The shards as servers: where they are, how to connect, what state they are in.
 
+pub mod cluster;
 pub mod connect;
 pub mod conninfo;
 pub mod environment;
+pub mod failure;
 pub mod passfile;
+pub mod prepared;
 pub mod secret;
+pub mod session;
 pub mod target;
 pub mod tls;
 pub mod url;

@@ -168,17 +168,20 @@ impl TwoPhase {
     /// Phase two. Whatever a participant answers now, the transfer is committed; what cannot be
     /// finished here is finished by recovery.
     async fn complete<V: Verbs>(&self, verbs: &V, ballot: &Ballot) {
-        if self.statements == Statements::OneByOne {
-            ballot.commit(verbs, 0).await;
+        let finished = if self.statements == Statements::OneByOne {
+            let first = ballot.commit(verbs, 0).await;
             // One has committed: recovery finds the decision and commits the other.
             verbs.reached(FailPoint::TwoPhaseFirstCommitted).await;
-            ballot.commit(verbs, 1).await;
+            (first, ballot.commit(verbs, 1).await)
         } else {
             join!(ballot.commit(verbs, 0), async {
                 // One may have committed by now: recovery finds the decision.
                 verbs.reached(FailPoint::TwoPhaseFirstCommitSent).await;
-                ballot.commit(verbs, 1).await;
-            });
+                ballot.commit(verbs, 1).await
+            })
+        };
+        if finished == (Finish::Done, Finish::Done) {
+            verbs.forget(&ballot.key);
         }
     }
 }
@@ -234,9 +237,9 @@ impl Ballot {
         self.branches.iter().map(|branch| branch.shard).zip(self.gids.iter().cloned()).collect()
     }
 
-    async fn commit<V: Verbs>(&self, verbs: &V, i: usize) {
+    async fn commit<V: Verbs>(&self, verbs: &V, i: usize) -> Finish {
         let (branch, gid) = (&self.branches[i], &self.gids[i]);
-        ending::finish(verbs, branch.shard, gid, Order::Commit).await;
+        ending::finish(verbs, branch.shard, gid, Order::Commit).await
     }
 
     /// The answer to a transfer that its register has decided against. A file is read by its

@@ -205,6 +205,10 @@ pub trait Verbs: Send + Sync {
         branches: Vec<(ShardIndex, Gid)>,
     ) -> impl Future<Output = ()> + Send;
 
+    /// Both branches of a committed transfer are carried out: a register that keeps decisions in
+    /// memory may forget this one. Nothing durable changes.
+    fn forget(&self, _key: &DecisionKey) {}
+
     /// The prepared transactions of this cluster in this shard's database.
     ///
     /// # Errors

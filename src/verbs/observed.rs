@@ -331,6 +331,10 @@ impl<V: Verbs, O: Observer> Verbs for Observed<'_, V, O> {
         self.tell(Step::CommitPreparedLater, what, started, Answer::None);
     }
 
+    fn forget(&self, key: &DecisionKey) {
+        self.verbs.forget(key);
+    }
+
     async fn list_prepared(&self, on: ShardIndex) -> Result<Vec<PreparedBranch>, ShardError> {
         self.verbs.list_prepared(on).await
     }

@@ -1,0 +1,462 @@
+//! The decision log as a file: one coordinator's verdicts, appended and synced in groups.
+//!
+//! A record is its length, the CRC32C of its payload, and the payload: verdict, transfer id,
+//! reason. One writer thread appends whatever has gathered and syncs once for all of it; nobody
+//! is answered before that. A write or sync that fails leaves its whole group *unknown*: it may
+//! be found after a crash or not, so nobody is answered and the log takes nothing more.
+//!
+//! An exclusive lock on the file says who owns it, and only its owner resolves its gids. To
+//! recover a log, its valid prefix is copied to a new file, which is synced and put in the old
+//! one's place *before* anything is done on its strength: what lies behind a torn record must
+//! never come back to life.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use rustix::fs::{FlockOperation, flock};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::outcome::{Decision, Refusal};
+use crate::transfer::{ClusterId, Epoch, TransferId};
+
+/// How many decisions may wait for the writer.
+const QUEUE: usize = 4096;
+/// Length and checksum.
+const HEADER_BYTES: usize = 8;
+/// Longer than any payload of ours: a length beyond it is damage.
+const MAX_PAYLOAD_BYTES: usize = 256;
+
+/// Why a log cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// There is none for this epoch.
+    #[error(
+        "no decision log of epoch {epoch} at {path}; name its directory with --decision-log, or \
+         decide its branches by hand with recover --force"
+    )]
+    Missing {
+        /// Whose log.
+        epoch: Epoch,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Its owner is alive, perhaps stopped.
+    #[error(
+        "the decision log {path} is held by a living process; only that one may resolve its transfers"
+    )]
+    Owned {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Writing or syncing failed, now or before; what was being written is unknown.
+    #[error("the decision log {path} failed and takes nothing more: {cause}")]
+    Failed {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        cause: String,
+    },
+    /// It could not be created, opened or copied.
+    #[error("the decision log {path} cannot be used: {cause}")]
+    Unusable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+/// The log of one epoch, owned by this process.
+#[derive(Clone)]
+pub struct DecisionLog {
+    shared: Arc<Shared>,
+    queue: mpsc::SyncSender<Order>,
+}
+
+struct Shared {
+    path: PathBuf,
+    /// What is decided and not yet forgotten.
+    standing: Mutex<HashMap<TransferId, Standing>>,
+    failed: Mutex<Option<String>>,
+    syncs: AtomicU64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Standing {
+    /// On its way to the disk: whoever asks must wait.
+    Wanted,
+    /// Synced.
+    Durable(Decision),
+}
+
+struct Order {
+    transfer: TransferId,
+    decision: Decision,
+    done: oneshot::Sender<Result<(), String>>,
+}
+
+/// Where the log of `epoch` lies in `directory`.
+#[must_use]
+pub fn path_of(directory: &Path, cluster: ClusterId, epoch: Epoch) -> PathBuf {
+    directory.join(format!("decisions-{cluster}-{epoch}.log"))
+}
+
+impl DecisionLog {
+    /// A new, empty log of this process's own `epoch`.
+    ///
+    /// # Errors
+    /// It cannot be created or locked.
+    pub fn create(directory: &Path, cluster: ClusterId, epoch: Epoch) -> Result<Self, LogError> {
+        let path = path_of(directory, cluster, epoch);
+        let file = unusable(&path, || {
+            std::fs::create_dir_all(directory)?;
+            let file = open_new(&path)?;
+            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            file.sync_all()?;
+            sync_directory(directory)?;
+            Ok(file)
+        })?;
+        Ok(Self::start(path, file, HashMap::new()))
+    }
+
+    /// The log that a dead coordinator left.
+    ///
+    /// # Errors
+    /// There is none, its owner lives, or it cannot be copied.
+    pub fn adopt(directory: &Path, cluster: ClusterId, epoch: Epoch) -> Result<Self, LogError> {
+        let path = path_of(directory, cluster, epoch);
+        let old = lock_existing(&path, epoch)?;
+        let (file, decisions) = unusable(&path, || {
+            let mut bytes = Vec::new();
+            (&old).read_to_end(&mut bytes)?;
+            let (valid, decisions) = valid_prefix(&bytes);
+            let copy_path = path.with_extension("log.new");
+            match std::fs::remove_file(&copy_path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut copy = open_new(&copy_path)?;
+            flock(&copy, FlockOperation::NonBlockingLockExclusive)?;
+            copy.write_all(valid)?;
+            copy.sync_all()?;
+            std::fs::rename(&copy_path, &path)?;
+            sync_directory(directory)?;
+            Ok((copy, decisions))
+        })?;
+        let standing =
+            decisions.into_iter().map(|(id, decision)| (id, Standing::Durable(decision))).collect();
+        Ok(Self::start(path, file, standing))
+    }
+
+    fn start(path: PathBuf, file: File, standing: HashMap<TransferId, Standing>) -> Self {
+        let shared = Arc::new(Shared {
+            path,
+            standing: Mutex::new(standing),
+            failed: Mutex::new(None),
+            syncs: AtomicU64::new(0),
+        });
+        let (queue, orders) = mpsc::sync_channel(QUEUE);
+        let writer = Arc::clone(&shared);
+        std::thread::spawn(move || write_groups(&writer, file, &orders));
+        Self { shared, queue }
+    }
+
+    /// Writes `wanted` unless a decision stands; returns the one that stands, durably.
+    ///
+    /// # Errors
+    /// The log failed: `wanted` may be found after a crash or not.
+    pub async fn decide(
+        &self,
+        transfer: TransferId,
+        wanted: Decision,
+    ) -> Result<Decision, LogError> {
+        self.check()?;
+        loop {
+            {
+                let mut standing =
+                    self.shared.standing.lock().unwrap_or_else(PoisonError::into_inner);
+                match standing.get(&transfer).copied() {
+                    Some(Standing::Durable(decision)) => return Ok(decision),
+                    Some(Standing::Wanted) => {}
+                    None => {
+                        standing.insert(transfer, Standing::Wanted);
+                        break;
+                    }
+                }
+            }
+            // Somebody else's decision on the same transfer is on its way to the disk.
+            self.check()?;
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        let (done, answer) = oneshot::channel();
+        let order = Order { transfer, decision: wanted, done };
+        // The queue is bounded by the number of transfers in flight and the writer never waits
+        // for anybody, so a full queue empties within one sync.
+        let mut order = Some(order);
+        while let Some(waiting) = order.take() {
+            match self.queue.try_send(waiting) {
+                Ok(()) => {}
+                Err(mpsc::TrySendError::Full(back)) => {
+                    order = Some(back);
+                    tokio::task::yield_now().await;
+                }
+                Err(mpsc::TrySendError::Disconnected(_)) => return Err(self.failure()),
+            }
+        }
+        match answer.await {
+            Ok(Ok(())) => Ok(wanted),
+            Ok(Err(_)) | Err(_) => Err(self.failure()),
+        }
+    }
+
+    /// Forgets a decision that nobody can ask for any more: both branches have been carried out.
+    /// It stays in the file.
+    pub fn forget(&self, transfer: TransferId) {
+        self.shared.standing.lock().unwrap_or_else(PoisonError::into_inner).remove(&transfer);
+    }
+
+    /// Whether the log still takes decisions.
+    ///
+    /// # Errors
+    /// It has failed.
+    pub fn check(&self) -> Result<(), LogError> {
+        let failed = self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_some() {
+            drop(failed);
+            return Err(self.failure());
+        }
+        Ok(())
+    }
+
+    fn failure(&self) -> LogError {
+        let failed = self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let cause = failed.clone().unwrap_or_else(|| "its writer has ended".to_owned());
+        LogError::Failed { path: self.shared.path.clone(), cause }
+    }
+
+    /// How many times the file was synced for decisions.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.shared.syncs.load(Ordering::Relaxed)
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+}
+
+/// Appends whatever has gathered, syncs once, answers all of it.
+fn write_groups(shared: &Shared, mut file: File, orders: &mpsc::Receiver<Order>) {
+    let mut group: Vec<Order> = Vec::new();
+    let mut bytes = Vec::new();
+    while let Ok(first) = orders.recv() {
+        group.push(first);
+        group.extend(orders.try_iter());
+        bytes.clear();
+        for order in &group {
+            encode(order.transfer, order.decision, &mut bytes);
+        }
+        let written = file.write_all(&bytes).and_then(|()| file.sync_data());
+        shared.syncs.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = written {
+            // Nothing may be concluded from this file any more: neither that these decisions
+            // stand, nor that they do not.
+            *shared.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+            for order in group.drain(..) {
+                let _nobody_waits = order.done.send(Err(error.to_string()));
+            }
+            return;
+        }
+        {
+            let mut standing = shared.standing.lock().unwrap_or_else(PoisonError::into_inner);
+            for order in &group {
+                standing.insert(order.transfer, Standing::Durable(order.decision));
+            }
+        }
+        for order in group.drain(..) {
+            let _nobody_waits = order.done.send(Ok(()));
+        }
+    }
+}
+
+fn unusable<T>(path: &Path, act: impl FnOnce() -> io::Result<T>) -> Result<T, LogError> {
+    act().map_err(|cause| LogError::Unusable { path: path.to_owned(), cause })
+}
+
+fn open_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// The file at `path`, locked, and still the one at `path` once it is locked.
+fn lock_existing(path: &Path, epoch: Epoch) -> Result<File, LogError> {
+    loop {
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(LogError::Missing { epoch, path: path.to_owned() });
+            }
+            Err(cause) => return Err(LogError::Unusable { path: path.to_owned(), cause }),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(LogError::Owned { path: path.to_owned() });
+            }
+            Err(errno) => {
+                return Err(LogError::Unusable { path: path.to_owned(), cause: errno.into() });
+            }
+        }
+        let (ours, theirs) = unusable(path, || Ok((file.metadata()?, std::fs::metadata(path)?)))?;
+        if ours.ino() == theirs.ino() && ours.dev() == theirs.dev() {
+            return Ok(file);
+        }
+        // Another recoverer has put its copy here between our opening and our locking.
+    }
+}
+
+fn encode(transfer: TransferId, decision: Decision, bytes: &mut Vec<u8>) {
+    let (verdict, reason) = match decision {
+        Decision::Commit => (b'c', ""),
+        Decision::Abort(refusal) => (b'a', refusal.name()),
+    };
+    let mut payload = Vec::with_capacity(32);
+    payload.push(verdict);
+    payload.extend_from_slice(transfer.0.as_bytes());
+    payload.extend_from_slice(reason.as_bytes());
+    let length = u32::try_from(payload.len()).expect("a payload is a few dozen bytes");
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(&crc32c::crc32c(&payload).to_le_bytes());
+    bytes.extend_from_slice(&payload);
+}
+
+/// The part of `bytes` before the first torn or damaged record, and the decisions in it.
+fn valid_prefix(bytes: &[u8]) -> (&[u8], Vec<(TransferId, Decision)>) {
+    let mut decisions = Vec::new();
+    let mut at = 0;
+    while let Some((decision, length)) = decode(&bytes[at..]) {
+        decisions.push(decision);
+        at += length;
+    }
+    (&bytes[..at], decisions)
+}
+
+fn decode(bytes: &[u8]) -> Option<((TransferId, Decision), usize)> {
+    let length: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
+    let checksum: [u8; 4] = bytes.get(4..HEADER_BYTES)?.try_into().ok()?;
+    let length = usize::try_from(u32::from_le_bytes(length)).ok()?;
+    if length > MAX_PAYLOAD_BYTES {
+        return None;
+    }
+    let payload = bytes.get(HEADER_BYTES..HEADER_BYTES + length)?;
+    if crc32c::crc32c(payload) != u32::from_le_bytes(checksum) {
+        return None;
+    }
+    let transfer = TransferId(Uuid::from_slice(payload.get(1..17)?).ok()?);
+    let decision = match payload.first()? {
+        b'c' => Decision::Commit,
+        b'a' => Decision::Abort(Refusal::from_name(std::str::from_utf8(&payload[17..]).ok()?)),
+        _ => return None,
+    };
+    Some(((transfer, decision), HEADER_BYTES + length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{AbortReason, Rejection};
+
+    fn three() -> (Vec<(TransferId, Decision)>, Vec<u8>) {
+        let decisions = vec![
+            (TransferId::fresh(), Decision::Commit),
+            (TransferId::fresh(), Decision::Abort(Refusal::Rejected(Rejection::Overflow))),
+            (TransferId::fresh(), Decision::Abort(Refusal::Aborted(AbortReason::Deadlock))),
+        ];
+        let mut bytes = Vec::new();
+        for (transfer, decision) in &decisions {
+            encode(*transfer, *decision, &mut bytes);
+        }
+        (decisions, bytes)
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let (decisions, bytes) = three();
+        assert_eq!(valid_prefix(&bytes), (&bytes[..], decisions));
+    }
+
+    #[test]
+    fn a_tail_torn_anywhere_is_ignored_and_the_rest_stands() {
+        let (decisions, bytes) = three();
+        for length in 0..bytes.len() {
+            let (valid, read) = valid_prefix(&bytes[..length]);
+            assert!(valid.len() <= length);
+            assert_eq!(read, decisions[..read.len()], "torn at {length}");
+            assert!(read.len() < 3);
+        }
+    }
+
+    #[test]
+    fn one_flipped_bit_anywhere_ends_the_valid_prefix() {
+        let (decisions, bytes) = three();
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let (_, read) = valid_prefix(&damaged);
+            assert!(read.len() < 3, "bit {bit}");
+            assert_eq!(read, decisions[..read.len()], "bit {bit}");
+        }
+    }
+
+    fn directory() -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("shardbank-log-{}", Uuid::new_v4()));
+        std::fs::create_dir_all(&directory).expect("the temporary directory is writable");
+        directory
+    }
+
+    #[tokio::test]
+    async fn the_first_decision_stands_and_survives_its_owner() {
+        let directory = directory();
+        let (cluster, epoch) = (ClusterId(Uuid::new_v4()), Epoch(3));
+        let log = DecisionLog::create(&directory, cluster, epoch).expect("created");
+        let (one, two) = (TransferId::fresh(), TransferId::fresh());
+        let abort = Decision::Abort(Refusal::Aborted(AbortReason::Superseded));
+        assert_eq!(log.decide(one, Decision::Commit).await.expect("decided"), Decision::Commit);
+        assert_eq!(log.decide(one, abort).await.expect("asked"), Decision::Commit);
+        assert_eq!(log.decide(two, abort).await.expect("decided"), abort);
+
+        let second = DecisionLog::adopt(&directory, cluster, epoch);
+        assert!(matches!(second, Err(LogError::Owned { .. })), "its owner lives");
+        drop(log);
+        // The writer thread ends, and with it the lock, when the last sender is gone.
+        let adopted = loop {
+            match DecisionLog::adopt(&directory, cluster, epoch) {
+                Ok(adopted) => break adopted,
+                Err(LogError::Owned { .. }) => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!(adopted.decide(one, abort).await.expect("asked"), Decision::Commit);
+        assert_eq!(adopted.decide(two, Decision::Commit).await.expect("asked"), abort);
+        std::fs::remove_dir_all(directory).expect("removed");
+    }
+
+    #[test]
+    fn a_log_that_is_not_there_is_never_taken_for_an_empty_one() {
+        let directory = directory();
+        let missing = DecisionLog::adopt(&directory, ClusterId(Uuid::new_v4()), Epoch(1));
+        assert!(matches!(missing, Err(LogError::Missing { .. })));
+        std::fs::remove_dir_all(directory).expect("removed");
+    }
+}

@@ -1,0 +1,8 @@
+//! What outlives a coordinator: its epoch, the decisions, and the file that may hold them. One
+//! module a table.
+
+pub mod coordinator;
+pub mod decision;
+pub mod decision_log;
+pub mod decision_logs;
+pub mod presence;

@@ -1,0 +1,252 @@
+//! Effects with their legs, and with their decision where they need one: `sql/ledger/effect.sql`.
+//!
+//! How a branch's statements travel to the shard is decided here and nowhere else. Whichever
+//! way, a yes is a yes only when *every* statement of the branch said so: `PREPARE TRANSACTION`
+//! in a failed transaction, or outside one, answers `ROLLBACK` without an error.
+
+use futures_util::join;
+use tokio_postgres::Error;
+use tokio_postgres::types::ToSql;
+
+use crate::outcome::Attempt;
+use crate::shards::failure::attempt_of;
+use crate::shards::prepared;
+use crate::shards::session::Session;
+use crate::transfer::{Branch, LegKind, ShardIndex, Transfer};
+use crate::verbs::{Gid, Preparation, Statements};
+
+/// The functions' DDL.
+pub const DDL: &str = include_str!("../../sql/ledger/effect.sql");
+
+const TRANSFER: &str = "select shardbank.transfer_locally($1, $2, $3, $4, $5)";
+const TRANSFER_ONCE: &str = "select shardbank.transfer_locally_once($1, $2, $3, $4, $5, $6, $7)";
+const DEBIT: &str = "select shardbank.debit($1, $2, $3, $4, $5)";
+const CREDIT: &str = "select shardbank.credit($1, $2, $3, $4, $5)";
+const DEBIT_AND_DECIDE: &str = "select shardbank.debit_and_decide($1, $2, $3, $4, $5, $6, $7)";
+const CREDIT_AND_DECIDE: &str = "select shardbank.credit_and_decide($1, $2, $3, $4, $5, $6, $7)";
+/// A cancelled BEGIN must not leave the effect behind it to commit by itself: `debit` and
+/// `credit` refuse to run where this has not been said.
+const BEGIN: &str = "begin; set local shardbank.branch = on";
+const INSERT_LEG: &str = "insert into shardbank.leg (transfer_id, kind, account_id, amount, \
+    outcome, counter_account_id, requested_amount, strategy) \
+    values ($1, $2, $3, $4, 'applied', $5, $6, $7)";
+/// A leg of this id stands: what the functions say as SB001, in the textbook's own words.
+const UNIQUE_VIOLATION: &str = "23505";
+const CHANGE_BALANCE: &str = "select shardbank.change_balance($1, $2)";
+const CLAIM: &str = "select shardbank.claim_decision($1, $2, $3)";
+
+fn done(shard: ShardIndex, result: Result<u64, Error>) -> Attempt {
+    result.map_or_else(|error| attempt_of(shard, &error), |_| Attempt::Done)
+}
+
+fn participants(shards: [ShardIndex; 2]) -> Vec<i32> {
+    shards.iter().map(|shard| i32::from(shard.0)).collect()
+}
+
+/// Both legs on one shard, in one statement that commits by itself.
+pub async fn transfer_locally(
+    session: &Session,
+    shard: ShardIndex,
+    transfer: &Transfer,
+    strategy: &str,
+) -> Attempt {
+    let (source, target) = (transfer.source.get(), transfer.target.get());
+    let amount = transfer.amount.get();
+    let parameters: [&(dyn ToSql + Sync); 5] =
+        [&transfer.id.0, &source, &target, &amount, &strategy];
+    let run = async {
+        let statement = session.prepare_cached(TRANSFER).await?;
+        session.execute(&statement, &parameters).await
+    };
+    done(shard, run.await)
+}
+
+/// The same for an id that may have been tried before: honours a standing decision.
+pub async fn transfer_locally_once(
+    session: &Session,
+    shard: ShardIndex,
+    transfer: &Transfer,
+    strategy: &str,
+    by: &str,
+) -> Attempt {
+    let (source, target) = (transfer.source.get(), transfer.target.get());
+    let amount = transfer.amount.get();
+    let shards = participants([shard, shard]);
+    let parameters: [&(dyn ToSql + Sync); 7] =
+        [&transfer.id.0, &source, &target, &amount, &strategy, &shards, &by];
+    let run = async {
+        let statement = session.prepare_cached(TRANSFER_ONCE).await?;
+        session.execute(&statement, &parameters).await
+    };
+    done(shard, run.await)
+}
+
+/// The branch's effect and the decision of the whole transfer, in one statement that commits by
+/// itself.
+pub async fn apply_and_decide(
+    session: &Session,
+    branch: &Branch,
+    shards: [ShardIndex; 2],
+    strategy: &str,
+    by: &str,
+) -> Attempt {
+    let text = match branch.kind {
+        LegKind::Debit => DEBIT_AND_DECIDE,
+        LegKind::Credit => CREDIT_AND_DECIDE,
+    };
+    let (account, counter) = (branch.account().get(), branch.counter_account().get());
+    let amount = branch.transfer.amount.get();
+    let shards = participants(shards);
+    let parameters: [&(dyn ToSql + Sync); 7] =
+        [&branch.transfer.id.0, &account, &counter, &amount, &strategy, &shards, &by];
+    let run = async {
+        let statement = session.prepare_cached(text).await?;
+        session.execute(&statement, &parameters).await
+    };
+    done(branch.shard, run.await)
+}
+
+/// The branch's leg and effect, prepared as `gid`. Where it answers with anything but
+/// [`Attempt::Done`] or [`Attempt::Unknown`], no transaction is open on the session any more.
+pub async fn prepare(
+    session: &Session,
+    branch: &Branch,
+    gid: &Gid,
+    how: Preparation,
+    by: &str,
+) -> Attempt {
+    let prepared = match how.statements {
+        Statements::Pipelined => pipelined(session, branch, gid, how, by).await,
+        Statements::OneMessage => one_message(session, branch, gid, how, by).await,
+        Statements::OneByOne => one_by_one(session, branch, gid, how, by).await,
+    };
+    match prepared {
+        Ok(()) => Attempt::Done,
+        Err(error) if error.code().is_some_and(|code| code.code() == UNIQUE_VIOLATION) => {
+            Attempt::LegStands
+        }
+        Err(error) => attempt_of(branch.shard, &error),
+    }
+}
+
+const fn effect_of(kind: LegKind) -> &'static str {
+    match kind {
+        LegKind::Debit => DEBIT,
+        LegKind::Credit => CREDIT,
+    }
+}
+
+/// All messages at once; their answers are looked at one by one.
+async fn pipelined(
+    session: &Session,
+    branch: &Branch,
+    gid: &Gid,
+    how: Preparation,
+    by: &str,
+) -> Result<(), Error> {
+    // Statements are prepared before the first message: one that is not costs a round trip, and
+    // PREPARE TRANSACTION would overtake it.
+    let effect = session.prepare_cached(effect_of(branch.kind)).await?;
+    let claim = if how.claims_decision { Some(session.prepare_cached(CLAIM).await?) } else { None };
+    let (account, counter) = (branch.account().get(), branch.counter_account().get());
+    let amount = branch.transfer.amount.get();
+    let parameters: [&(dyn ToSql + Sync); 5] =
+        [&branch.transfer.id.0, &account, &counter, &amount, &how.strategy];
+    let none: Option<Vec<i32>> = None;
+    let claimed: [&(dyn ToSql + Sync); 3] = [&branch.transfer.id.0, &none, &by];
+    let text = prepared::prepare(gid);
+    let (begun, effected, decided, prepared) = join!(
+        session.batch_execute(BEGIN),
+        session.execute(&effect, &parameters),
+        async {
+            match &claim {
+                Some(claim) => session.execute(claim, &claimed).await,
+                None => Ok(1),
+            }
+        },
+        session.batch_execute(&text),
+    );
+    begun?;
+    effected?;
+    decided?;
+    prepared
+}
+
+/// One simple-query message. The server stops at the first statement that fails; the transaction
+/// that it leaves open is ended here.
+async fn one_message(
+    session: &Session,
+    branch: &Branch,
+    gid: &Gid,
+    how: Preparation,
+    by: &str,
+) -> Result<(), Error> {
+    // Only numbers, ids and names of our own alphabets enter the text.
+    let claim = if how.claims_decision {
+        format!("select shardbank.claim_decision('{}', null, '{by}');", branch.transfer.id)
+    } else {
+        String::new()
+    };
+    let text = format!(
+        "{BEGIN}; select shardbank.{}('{}', {}, {}, {}, '{}'); {claim} {}",
+        branch.kind.name(),
+        branch.transfer.id,
+        branch.account(),
+        branch.counter_account(),
+        branch.transfer.amount,
+        how.strategy,
+        prepared::prepare(gid),
+    );
+    end_on_error(session, session.batch_execute(&text).await).await
+}
+
+/// A message for each statement, each answer awaited: the version most applications have.
+async fn one_by_one(
+    session: &Session,
+    branch: &Branch,
+    gid: &Gid,
+    how: Preparation,
+    by: &str,
+) -> Result<(), Error> {
+    let insert = session.prepare_cached(INSERT_LEG).await?;
+    let change = session.prepare_cached(CHANGE_BALANCE).await?;
+    let claim = session.prepare_cached(CLAIM).await?;
+    let (account, counter) = (branch.account().get(), branch.counter_account().get());
+    let requested = branch.transfer.amount.get();
+    let amount = match branch.kind {
+        LegKind::Debit => -requested,
+        LegKind::Credit => requested,
+    };
+    let none: Option<Vec<i32>> = None;
+    let statements = async {
+        session.batch_execute(BEGIN).await?;
+        let leg: [&(dyn ToSql + Sync); 7] = [
+            &branch.transfer.id.0,
+            &branch.kind.name(),
+            &account,
+            &amount,
+            &counter,
+            &requested,
+            &how.strategy,
+        ];
+        session.execute(&insert, &leg).await?;
+        let balance: [&(dyn ToSql + Sync); 2] = [&account, &amount];
+        session.execute(&change, &balance).await?;
+        if how.claims_decision {
+            let claimed: [&(dyn ToSql + Sync); 3] = [&branch.transfer.id.0, &none, &by];
+            session.execute(&claim, &claimed).await?;
+        }
+        session.batch_execute(&prepared::prepare(gid)).await
+    };
+    end_on_error(session, statements.await).await
+}
+
+/// Ends the transaction that a failed statement left open, so that "rolled back" is true when it
+/// is said.
+async fn end_on_error(session: &Session, result: Result<(), Error>) -> Result<(), Error> {
+    if let Err(error) = result {
+        session.batch_execute("rollback").await?;
+        return Err(error);
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! What the shards hold, a module a table, and the storage verbs on Postgres that are made of
+//! them.
+
+pub mod effect;
+pub mod leg;
+pub mod pools;
+pub mod postgres;
+pub mod recovering;

@@ -1,0 +1,476 @@
+//! The storage verbs on Postgres.
+//!
+//! One value serves one thread: its connections belong to the runtime that made them. A verb
+//! takes a connection, sends, waits no longer than the settings' patience, and gives the
+//! connection back only when its transaction has ended for certain; otherwise the connection is
+//! closed and the answer says that nobody knows.
+
+use std::future::Future;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use tokio::sync::{Mutex, mpsc};
+
+use crate::coordination::decision;
+use crate::coordination::decision_log::LogError;
+use crate::coordination::decision_logs::DecisionLogs;
+use crate::coordination::presence::Presence;
+use crate::fail_points::FailPoint;
+use crate::ledger::pools::{PoolSettings, Pools};
+use crate::ledger::{effect, leg, recovering};
+use crate::outcome::{Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone};
+use crate::shards::cluster::Cluster;
+use crate::shards::failure::{Meaning, describe, meaning_of};
+use crate::shards::prepared;
+use crate::shards::session::Session;
+use crate::transfer::{
+    Branch, ClusterId, Epoch, IdOrigin, LegKind, Routing, ShardIndex, Transfer, TransferId,
+};
+use crate::verbs::{DecisionKey, Gid, Liveness, Preparation, PreparedBranch, Register, Verbs};
+
+/// The first wait before a second try; doubled with every try.
+const BACK_OFF_BASE: Duration = Duration::from_millis(2);
+/// No wait is longer.
+const BACK_OFF_CAP: Duration = Duration::from_millis(200);
+/// How many transfers may wait for the committers of early answers.
+const COMMITTER_QUEUE: usize = 256;
+/// How many connections to each shard the committers of one thread use.
+const COMMITTERS: usize = 2;
+
+/// What a coordinator process shares among its threads.
+#[derive(Clone)]
+pub struct CoordinatorContext {
+    /// Its shards.
+    pub cluster: Cluster,
+    /// Its epoch.
+    pub presence: Presence,
+    /// Its decision logs, where a strategy keeps one.
+    pub logs: DecisionLogs,
+    /// The fail point at which it is to die.
+    pub armed: Option<FailPoint>,
+}
+
+/// The storage verbs on Postgres, for one thread.
+#[derive(Clone)]
+pub struct PostgresVerbs {
+    inner: Arc<Inner>,
+    committers: mpsc::Sender<Vec<(ShardIndex, Gid)>>,
+}
+
+struct Inner {
+    context: CoordinatorContext,
+    routing: Routing,
+    pools: Pools,
+    name: String,
+}
+
+impl PostgresVerbs {
+    /// Verbs with connections of their own. Must be called inside the runtime that will use
+    /// them.
+    ///
+    /// # Errors
+    /// There is no epoch, and none can be had.
+    pub async fn open(
+        context: CoordinatorContext,
+        settings: PoolSettings,
+    ) -> Result<Self, ShardError> {
+        let pools =
+            Pools::open(context.cluster.clone(), context.presence.clone(), settings).await?;
+        let routing = context.cluster.routing();
+        let name = format!("{}:{}", host_name(), std::process::id());
+        let inner = Arc::new(Inner { context, routing, pools, name });
+        let (committers, queue) = mpsc::channel(COMMITTER_QUEUE);
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..COMMITTERS {
+            tokio::spawn(commit_queued(Arc::clone(&inner), Arc::clone(&queue)));
+        }
+        Ok(Self { inner, committers })
+    }
+
+    /// Its connections.
+    #[must_use]
+    pub fn pools(&self) -> &Pools {
+        &self.inner.pools
+    }
+
+    /// Waits until nothing is queued for the committers any more.
+    pub async fn drain(&self) {
+        while self.committers.capacity() < COMMITTER_QUEUE {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// What this machine is called, for a person who reads the `coordinator` table.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+async fn commit_queued(
+    inner: Arc<Inner>,
+    queue: Arc<Mutex<mpsc::Receiver<Vec<(ShardIndex, Gid)>>>>,
+) {
+    loop {
+        let next = queue.lock().await.recv().await;
+        let Some(branches) = next else { return };
+        let mut all_done = true;
+        for (shard, gid) in &branches {
+            // Whatever is not finished here is finished by recovery: the decision stands.
+            all_done &= inner.finish(*shard, &prepared::commit(gid)).await == Finish::Done;
+        }
+        if all_done && let Some((_, gid)) = branches.first() {
+            inner.forget(&gid.decision_key());
+        }
+    }
+}
+
+impl Inner {
+    /// Runs `act` on a connection to `shard`. Where it runs into the end of patience the
+    /// connection is closed, because its statement may still be running.
+    async fn on<T>(
+        &self,
+        shard: ShardIndex,
+        act: impl AsyncFnOnce(&Session) -> T,
+    ) -> Result<(T, Session), Missed> {
+        let session = self.pools.session(shard).await.map_err(Missed::NotSent)?;
+        let patience = self.pools.settings().patience;
+        match tokio::time::timeout(patience, act(&session)).await {
+            Ok(answer) => Ok((answer, session)),
+            Err(_) => Err(Missed::Unanswered(ShardError {
+                shard,
+                sqlstate: None,
+                message: format!("no answer within {} s", patience.as_secs_f32()),
+            })),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        shard: ShardIndex,
+        act: impl AsyncFnOnce(&Session) -> Attempt,
+    ) -> Attempt {
+        match self.on(shard, act).await {
+            Ok((unknown @ Attempt::Unknown(_), _closed)) => unknown,
+            Ok((attempt, session)) => {
+                session.settled();
+                attempt
+            }
+            Err(Missed::NotSent(error)) => Attempt::Failed(error),
+            Err(Missed::Unanswered(error)) => Attempt::Unknown(error),
+        }
+    }
+
+    /// A statement that commits by itself, whose failure is an error.
+    async fn ask<T>(
+        &self,
+        shard: ShardIndex,
+        act: impl AsyncFnOnce(&Session) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Failure> {
+        match self.on(shard, act).await {
+            Ok((Ok(answer), session)) => {
+                session.settled();
+                Ok(answer)
+            }
+            Ok((Err(error), session)) => {
+                let meaning = meaning_of(&error);
+                if meaning != Meaning::Unknown {
+                    session.settled();
+                }
+                Err(Failure { meaning, error: describe(shard, &error) })
+            }
+            Err(Missed::NotSent(error)) => Err(Failure { meaning: Meaning::Failed, error }),
+            Err(Missed::Unanswered(error)) => Err(Failure { meaning: Meaning::Unknown, error }),
+        }
+    }
+
+    /// Inserts a leg, or says what keeps it out.
+    async fn place(
+        &self,
+        shard: ShardIndex,
+        transfer: TransferId,
+        kind: LegKind,
+        insert: impl AsyncFnOnce(&Session) -> Result<bool, tokio_postgres::Error>,
+    ) -> Result<Tombstone, ShardError> {
+        let placed = self
+            .ask(shard, async |session| {
+                if insert(session).await? {
+                    return Ok(Tombstone::Placed);
+                }
+                // The insert waited until whatever stood in its way was committed, so a separate
+                // statement sees it.
+                Ok(leg::read(session, transfer, kind)
+                    .await?
+                    .map_or(Tombstone::InFlight, Tombstone::Stands))
+            })
+            .await;
+        match placed {
+            Ok(tombstone) => Ok(tombstone),
+            Err(Failure { meaning: Meaning::Retry(_), .. }) => Ok(Tombstone::InFlight),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    async fn finish(&self, shard: ShardIndex, statement: &str) -> Finish {
+        let finished = self.on(shard, async |session| session.batch_execute(statement).await).await;
+        match finished {
+            Ok((result, session)) => {
+                let finish = prepared::finish_of(shard, result);
+                if !matches!(finish, Finish::Unknown(_)) {
+                    session.settled();
+                }
+                finish
+            }
+            Err(Missed::NotSent(error) | Missed::Unanswered(error)) => Finish::Unknown(error),
+        }
+    }
+
+    async fn decide(
+        &self,
+        key: &DecisionKey,
+        participants: Option<[ShardIndex; 2]>,
+        wanted: Decision,
+    ) -> Result<Decision, ShardError> {
+        let home = key.home;
+        if key.register == Register::File {
+            let in_file = |error: LogError| ShardError {
+                shard: home,
+                sqlstate: None,
+                message: error.to_string(),
+            };
+            let log = self.context.logs.of(key.epoch).map_err(in_file)?;
+            return log.decide(key.transfer, wanted).await.map_err(in_file);
+        }
+        let by = &self.name;
+        let standing = self
+            .ask(home, async |session| {
+                decision::decide(session, key.transfer, participants, wanted, by).await
+            })
+            .await
+            .map_err(|failure| failure.error)?;
+        standing.ok_or_else(|| ShardError {
+            shard: home,
+            sqlstate: None,
+            message: "the decision vanishes between being met and being read".to_owned(),
+        })
+    }
+
+    fn forget(&self, key: &DecisionKey) {
+        if key.register == Register::File
+            && let Ok(log) = self.context.logs.of(key.epoch)
+        {
+            log.forget(key.transfer);
+        }
+    }
+}
+
+/// Why there is no answer.
+enum Missed {
+    /// Nothing was sent.
+    NotSent(ShardError),
+    /// It was sent, and may still be running.
+    Unanswered(ShardError),
+}
+
+struct Failure {
+    meaning: Meaning,
+    error: ShardError,
+}
+
+impl Verbs for PostgresVerbs {
+    fn routing(&self) -> Routing {
+        self.inner.routing
+    }
+
+    fn cluster(&self) -> ClusterId {
+        self.inner.context.cluster.id()
+    }
+
+    async fn epoch(&self) -> Result<Epoch, ShardError> {
+        // A log that failed leaves its transfers unknown. Nothing more may be started on it.
+        self.inner.context.logs.check().map_err(|error| ShardError {
+            shard: ShardIndex(0),
+            sqlstate: None,
+            message: error.to_string(),
+        })?;
+        self.inner.pools.epoch().await
+    }
+
+    fn next_attempt(&self) -> u64 {
+        self.inner.context.presence.next_attempt()
+    }
+
+    async fn transfer_locally(
+        &self,
+        shard: ShardIndex,
+        transfer: &Transfer,
+        strategy: &'static str,
+    ) -> Attempt {
+        self.inner
+            .attempt(shard, async |session| match transfer.origin {
+                IdOrigin::Fresh => {
+                    effect::transfer_locally(session, shard, transfer, strategy).await
+                }
+                IdOrigin::MayBeRepeated => {
+                    let by = &self.inner.name;
+                    effect::transfer_locally_once(session, shard, transfer, strategy, by).await
+                }
+            })
+            .await
+    }
+
+    async fn prepare(&self, branch: &Branch, gid: &Gid, how: Preparation) -> Attempt {
+        if gid.register == Register::File
+            && let Err(error) = self.inner.context.logs.own(gid.epoch)
+        {
+            // A branch whose name points to a log that does not exist could never be resolved.
+            let (shard, message) = (branch.shard, error.to_string());
+            return Attempt::Failed(ShardError { shard, sqlstate: None, message });
+        }
+        let by = &self.inner.name;
+        self.inner
+            .attempt(branch.shard, async |session| {
+                effect::prepare(session, branch, gid, how, by).await
+            })
+            .await
+    }
+
+    async fn apply_and_decide(
+        &self,
+        branch: &Branch,
+        participants: [ShardIndex; 2],
+        strategy: &'static str,
+    ) -> Attempt {
+        let by = &self.inner.name;
+        self.inner
+            .attempt(branch.shard, async |session| {
+                effect::apply_and_decide(session, branch, participants, strategy, by).await
+            })
+            .await
+    }
+
+    async fn record_refusal(
+        &self,
+        branch: &Branch,
+        refusal: Refusal,
+        strategy: &'static str,
+    ) -> Result<Tombstone, ShardError> {
+        self.inner
+            .place(branch.shard, branch.transfer.id, branch.kind, async |session| {
+                leg::refuse(session, branch, refusal, strategy).await
+            })
+            .await
+    }
+
+    async fn entomb(
+        &self,
+        shard: ShardIndex,
+        transfer: TransferId,
+        kind: LegKind,
+    ) -> Result<Tombstone, ShardError> {
+        self.inner
+            .place(shard, transfer, kind, async |session| {
+                leg::entomb(session, transfer, kind).await
+            })
+            .await
+    }
+
+    async fn read_leg(
+        &self,
+        shard: ShardIndex,
+        transfer: TransferId,
+        kind: LegKind,
+    ) -> Result<Option<StandingLeg>, ShardError> {
+        self.inner
+            .ask(shard, async |session| leg::read(session, transfer, kind).await)
+            .await
+            .map_err(|failure| failure.error)
+    }
+
+    async fn decide(
+        &self,
+        key: &DecisionKey,
+        participants: [ShardIndex; 2],
+        wanted: Decision,
+    ) -> Result<Decision, ShardError> {
+        self.inner.decide(key, Some(participants), wanted).await
+    }
+
+    async fn decide_abort(&self, key: &DecisionKey, why: Refusal) -> Result<Decision, ShardError> {
+        self.inner.decide(key, None, Decision::Abort(why)).await
+    }
+
+    async fn commit_prepared(&self, shard: ShardIndex, gid: &Gid) -> Finish {
+        self.inner.finish(shard, &prepared::commit(gid)).await
+    }
+
+    async fn roll_back_prepared(&self, shard: ShardIndex, gid: &Gid) -> Finish {
+        self.inner.finish(shard, &prepared::roll_back(gid)).await
+    }
+
+    async fn commit_prepared_later(&self, branches: Vec<(ShardIndex, Gid)>) {
+        self.committers
+            .send(branches)
+            .await
+            .expect("the committers end only after the last sender is gone");
+    }
+
+    fn forget(&self, key: &DecisionKey) {
+        self.inner.forget(key);
+    }
+
+    async fn list_prepared(&self, shard: ShardIndex) -> Result<Vec<PreparedBranch>, ShardError> {
+        let cluster = self.cluster();
+        self.inner
+            .ask(shard, async |session| recovering::list_prepared(session, cluster).await)
+            .await
+            .map_err(|failure| failure.error)
+    }
+
+    async fn open_epochs(&self) -> Result<Vec<Epoch>, ShardError> {
+        recovering::on_shard_0(&self.inner.pools, recovering::open_epochs).await
+    }
+
+    async fn close_epoch(&self, epoch: Epoch) -> Result<(), ShardError> {
+        recovering::on_shard_0(&self.inner.pools, async |session| {
+            recovering::close_epoch(session, epoch).await
+        })
+        .await
+    }
+
+    async fn liveness(&self, epoch: Epoch) -> Result<Liveness, ShardError> {
+        if self.inner.context.presence.current() == Some(epoch) {
+            return Ok(Liveness::Own);
+        }
+        recovering::on_shard_0(&self.inner.pools, async |session| {
+            recovering::liveness(session, epoch).await
+        })
+        .await
+    }
+
+    async fn end_sessions(&self, shard: ShardIndex, epoch: Epoch) -> Result<(), ShardError> {
+        recovering::end_sessions(&self.inner.pools, shard, epoch).await
+    }
+
+    async fn back_off(&self, next_try: u32) {
+        let doublings = next_try.saturating_sub(2).min(16);
+        let longest = BACK_OFF_BASE.saturating_mul(1 << doublings).min(BACK_OFF_CAP);
+        let wait = longest.mul_f64(rand::rng().random::<f64>());
+        tokio::time::sleep(wait).await;
+    }
+
+    fn reached(&self, point: FailPoint) -> impl Future<Output = ()> + Send {
+        let armed = self.inner.context.armed == Some(point);
+        async move {
+            if armed {
+                // Whoever armed it reads this line and then kills this process.
+                let mut out = std::io::stdout();
+                let _the_reader_may_be_gone = writeln!(out, "HIT {}", point.name());
+                let _the_reader_may_be_gone = out.flush();
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
