@@ -9,9 +9,12 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, Socket};
 
+use crate::outcome::ShardError;
+use crate::transfer::ShardIndex;
+
 /// A shard could not be connected to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("shard {shard}: {cause}; {remedy}")]
+#[error("{shard}: {cause}; {remedy}")]
 pub struct ConnectError {
     /// The shard's name.
     pub shard: String,
@@ -21,6 +24,14 @@ pub struct ConnectError {
     pub remedy: String,
     /// The server's code, where the server answered.
     pub sqlstate: Option<String>,
+}
+
+impl ConnectError {
+    /// As what befell shard `index`. The code stays in the text.
+    #[must_use]
+    pub fn of(&self, index: ShardIndex) -> ShardError {
+        ShardError { shard: index, sqlstate: None, message: self.to_string() }
+    }
 }
 
 /// Why a connection was not opened.

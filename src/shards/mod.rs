@@ -3,10 +3,14 @@
 pub mod cluster;
 pub mod connect;
 pub mod conninfo;
+pub mod creation;
 pub mod environment;
 pub mod failure;
+pub mod marker;
 pub mod passfile;
 pub mod prepared;
+pub mod removal;
+pub mod schema;
 pub mod secret;
 pub mod session;
 pub mod target;

@@ -1,0 +1,111 @@
+//! The objects on a shard: which files make them, what they are called, who may use them.
+//!
+//! `sql/` is the only place that says what a table is. The names are listed here once more, so
+//! that removal drops these and nothing else; a test holds the two together.
+
+/// Of the tables' meaning. A shard with another one is refused.
+pub const SCHEMA_VERSION: i32 = 1;
+
+/// The table of accounts, made first and filled before it has an index.
+pub(super) const ACCOUNT: &str = include_str!("../../sql/ledger/account.sql");
+
+/// All other files, in the order in which they run.
+pub(super) const OTHERS: [&str; 5] = [
+    include_str!("../../sql/ledger/leg.sql"),
+    include_str!("../../sql/coordination/decision.sql"),
+    include_str!("../../sql/coordination/coordinator.sql"),
+    include_str!("../../sql/ledger/effect.sql"),
+    include_str!("../../sql/ledger/shard.sql"),
+];
+
+/// A table and what the role that runs does with its rows.
+pub(super) struct Table {
+    pub name: &'static str,
+    pub rights: &'static [&'static str],
+}
+
+/// The tables of the schema.
+pub(super) const TABLES: [Table; 5] = [
+    Table { name: "account", rights: &["select", "update"] },
+    Table { name: "leg", rights: &["select", "insert", "update", "delete"] },
+    Table { name: "decision", rights: &["select", "insert", "update", "delete"] },
+    Table { name: "coordinator", rights: &["select", "insert", "update"] },
+    Table { name: "shard", rights: &["select"] },
+];
+
+/// The functions of the schema; no name has two.
+pub(super) const FUNCTIONS: [&str; 9] = [
+    "refuse",
+    "change_balance",
+    "debit",
+    "credit",
+    "claim_decision",
+    "transfer_locally",
+    "transfer_locally_once",
+    "debit_and_decide",
+    "credit_and_decide",
+];
+
+/// What `role` needs on a shard to do everything but `init` and `clean`, one statement a line.
+#[must_use]
+pub fn grants(role: &str) -> Vec<String> {
+    let role = quoted(role);
+    let mut statements = vec![format!("grant usage on schema shardbank to {role};")];
+    statements.extend(TABLES.iter().map(|table| {
+        format!("grant {} on shardbank.{} to {role};", table.rights.join(", "), table.name)
+    }));
+    statements.push(format!("grant execute on all functions in schema shardbank to {role};"));
+    statements
+}
+
+/// What removes the schema: each object by its name, never what somebody else has put there or
+/// hung on it.
+#[must_use]
+pub(super) fn drops() -> Vec<String> {
+    let functions =
+        FUNCTIONS.iter().map(|name| format!("drop function if exists shardbank.{name}"));
+    let tables =
+        TABLES.iter().map(|table| format!("drop table if exists shardbank.{}", table.name));
+    functions.chain(tables).chain(["drop schema shardbank restrict".to_owned()]).collect()
+}
+
+/// `name` as an SQL identifier.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn created(what: &str) -> Vec<String> {
+        let mut names: Vec<String> = std::iter::once(ACCOUNT)
+            .chain(OTHERS)
+            .flat_map(str::lines)
+            .filter_map(|line| line.strip_prefix("create ")?.strip_prefix(what))
+            .map(|rest| {
+                let name = rest.trim_start().strip_prefix("shardbank.").unwrap();
+                name.split(['(', ' ']).next().unwrap().to_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn every_object_that_the_files_create_is_known_by_name() {
+        let mut tables: Vec<_> = TABLES.iter().map(|table| table.name.to_owned()).collect();
+        tables.sort();
+        assert_eq!(created("table"), tables);
+        let mut functions: Vec<_> = FUNCTIONS.iter().map(ToString::to_string).collect();
+        functions.sort();
+        assert_eq!(created("function"), functions);
+    }
+
+    #[test]
+    fn a_role_cannot_end_the_statement_it_is_named_in() {
+        for statement in grants("r\"; drop table x; --") {
+            assert!(statement.ends_with("to \"r\"\"; drop table x; --\";"), "{statement}");
+        }
+    }
+}
