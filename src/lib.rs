@@ -1,6 +1,7 @@
 //! shardbank: money transfers between accounts on several Postgres servers, by every
 //! coordination strategy that engineers argue about, measured and audited.
 
+pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod coordination;

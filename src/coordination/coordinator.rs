@@ -18,19 +18,14 @@ const LOCK_CLASS: i32 = 0x5348_4245;
 /// # Errors
 /// A statement failed; no epoch was begun that anybody could use.
 pub async fn begin(client: &Client, name: &str) -> Result<Epoch, tokio_postgres::Error> {
+    client.batch_execute("begin").await?;
     let row = client
-        .query_one("select nextval(pg_get_serial_sequence('shardbank.coordinator', 'epoch'))", &[])
+        .query_one("insert into shardbank.coordinator (name) values ($1) returning epoch", &[&name])
         .await?;
     let epoch = Epoch(row.get(0));
-    // Locked before anybody can read of it, so that nobody ever takes it for dead.
+    // Locked before the row can be seen by others, so that nobody ever takes it for dead.
     client.execute("select pg_advisory_lock($1, $2)", &[&LOCK_CLASS, &lock_key(epoch)]).await?;
-    client
-        .execute(
-            "insert into shardbank.coordinator (epoch, name) \
-             overriding system value values ($1, $2)",
-            &[&epoch.0, &name],
-        )
-        .await?;
+    client.batch_execute("commit").await?;
     Ok(epoch)
 }
 

@@ -1,8 +1,10 @@
 //! What the shards hold, a module a table, and the storage verbs on Postgres that are made of
 //! them.
 
+pub mod books;
 pub mod effect;
 pub mod leg;
 pub mod pools;
 pub mod postgres;
 pub mod recovering;
+pub mod reset;

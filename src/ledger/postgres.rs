@@ -109,10 +109,10 @@ pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-async fn commit_queued(
-    inner: Arc<Inner>,
-    queue: Arc<Mutex<mpsc::Receiver<Vec<(ShardIndex, Gid)>>>>,
-) {
+/// The branches of decided transfers, waiting for a committer.
+type Queue = Arc<Mutex<mpsc::Receiver<Vec<(ShardIndex, Gid)>>>>;
+
+async fn commit_queued(inner: Arc<Inner>, queue: Queue) {
     loop {
         let next = queue.lock().await.recv().await;
         let Some(branches) = next else { return };

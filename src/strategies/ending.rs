@@ -118,6 +118,18 @@ pub enum RolledBack {
     Unknown,
 }
 
+impl RolledBack {
+    /// The error to report where it is not known.
+    #[must_use]
+    pub fn left_on(self, shard: ShardIndex) -> Option<ShardError> {
+        (self == Self::Unknown).then(|| ShardError {
+            shard,
+            sqlstate: None,
+            message: "a prepared branch could not be rolled back".to_owned(),
+        })
+    }
+}
+
 /// Rolls back a branch that was seen prepared and that nobody can have decided to commit.
 pub async fn roll_back<V: Verbs>(verbs: &V, shard: ShardIndex, gid: &Gid) -> RolledBack {
     match finish(verbs, shard, gid, Order::RollBack).await {

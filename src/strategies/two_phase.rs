@@ -34,7 +34,7 @@ use futures_util::join;
 
 use crate::fail_points::FailPoint;
 use crate::outcome::{AbortReason, Attempt, Decision, Finish, Outcome, Refusal, ShardError};
-use crate::strategies::ending::{self, Order, RolledBack};
+use crate::strategies::ending::{self, Order};
 use crate::strategies::{Coordinator, Try};
 use crate::transfer::{Branch, IdOrigin, ShardIndex, Transfer};
 use crate::verbs::{DecisionKey, Gid, Preparation, Register, Statements, Verbs};
@@ -267,21 +267,17 @@ impl Ballot {
             match vote {
                 None => {}
                 Some(Attempt::Done) => {
-                    if ending::roll_back(verbs, branch.shard, gid).await == RolledBack::Unknown {
-                        unknown.get_or_insert(ShardError {
-                            shard: branch.shard,
-                            sqlstate: None,
-                            message: "a prepared branch could not be rolled back".to_owned(),
-                        });
-                    }
+                    let rolled_back = ending::roll_back(verbs, branch.shard, gid).await;
+                    unknown = unknown.or_else(|| rolled_back.left_on(branch.shard));
                 }
+                // It may be prepared, or still on its way there. Only seeing it go is knowledge;
+                // not finding it is none.
                 Some(Attempt::Unknown(error)) => {
-                    // It may be prepared, or still on its way there. Only seeing it go is
-                    // knowledge; not finding it is none.
-                    if verbs.roll_back_prepared(branch.shard, gid).await != Finish::Done {
-                        unknown = Some(error);
-                    } else {
-                        no.get_or_insert((branch, Attempt::Retry(AbortReason::Unreachable)));
+                    match verbs.roll_back_prepared(branch.shard, gid).await {
+                        Finish::Done => {
+                            no = Some((branch, Attempt::Retry(AbortReason::Unreachable)))
+                        }
+                        _ => unknown = Some(error),
                     }
                 }
                 Some(vote) => no = Some((branch, vote)),

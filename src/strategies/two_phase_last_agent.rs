@@ -26,7 +26,7 @@
 
 use crate::fail_points::FailPoint;
 use crate::outcome::{AbortReason, Attempt, Decision, Finish, Outcome, Refusal, ShardError};
-use crate::strategies::ending::{self, Order, RolledBack};
+use crate::strategies::ending::{self, Order};
 use crate::strategies::two_phase::Ack;
 use crate::strategies::{Coordinator, Try};
 use crate::transfer::{Branch, Transfer};
@@ -98,16 +98,10 @@ impl Coordinator for TwoPhaseLastAgent {
                 // Home said no: recovery writes `abort` and rolls A back.
                 verbs.reached(FailPoint::LastAgentRefused).await;
 
-                return match ending::roll_back(verbs, other.shard, &gid).await {
-                    RolledBack::Yes => refused(verbs, &home, &home, &gid, no).await,
-                    RolledBack::Unknown => {
-                        let lost = ShardError {
-                            shard: other.shard,
-                            sqlstate: None,
-                            message: "a prepared branch could not be rolled back".to_owned(),
-                        };
-                        ask_home(verbs, &other, &gid, lost).await
-                    }
+                let rolled_back = ending::roll_back(verbs, other.shard, &gid).await;
+                return match rolled_back.left_on(other.shard) {
+                    None => refused(verbs, &home, &home, &gid, no).await,
+                    Some(lost) => ask_home(verbs, &other, &gid, lost).await,
                 };
             }
         }

@@ -1,0 +1,124 @@
+//! The books of one shard, read in one snapshot: what the audit is made of.
+//!
+//! A snapshot sees no half of a local transaction, so within it the ledger explains every
+//! balance at any moment, under any load.
+
+use std::collections::HashSet;
+
+use futures_util::{Stream, TryStreamExt};
+use tokio_postgres::{Client, Error, Transaction};
+use uuid::Uuid;
+
+/// The totals of one shard and what is wrong with its accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accounts {
+    /// How many there are.
+    pub accounts: i64,
+    /// The sum of all balances, in minor units.
+    pub balance_total: i128,
+    /// The sum of all opening balances, in minor units.
+    pub opening_total: i128,
+    /// How many accounts have legs but no row.
+    pub missing: i64,
+    /// How many have a balance that opening balance and legs do not explain.
+    pub unexplained: i64,
+    /// How many are negative, or hold more than they have.
+    pub negative: i64,
+    /// Some of those, in words.
+    pub offending: Vec<String>,
+}
+
+/// Begins a read-only snapshot.
+///
+/// # Errors
+/// The statement failed.
+pub async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, Error> {
+    client
+        .build_transaction()
+        .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await
+}
+
+/// Reads totals and checks every account.
+///
+/// # Errors
+/// The statement failed.
+pub async fn accounts(snapshot: &Transaction<'_>) -> Result<Accounts, Error> {
+    let row = snapshot.query_one(include_str!("../../sql/audit/accounts.sql"), &[]).await?;
+    let total = |column: &str| {
+        row.get::<_, &str>(column).parse().expect("a sum of bigints is a whole number")
+    };
+    Ok(Accounts {
+        accounts: row.get("accounts"),
+        balance_total: total("balance_total"),
+        opening_total: total("opening_total"),
+        missing: row.get("missing"),
+        unexplained: row.get("unexplained"),
+        negative: row.get("negative"),
+        offending: row.get::<_, Option<Vec<String>>>("offending").unwrap_or_default(),
+    })
+}
+
+/// What `init` put into this shard's accounts, in minor units.
+///
+/// # Errors
+/// The statement failed.
+pub async fn opening_total_at_init(snapshot: &Transaction<'_>) -> Result<i128, Error> {
+    let row = snapshot.query_one("select opening_total::text from shardbank.shard", &[]).await?;
+    Ok(row.get::<_, &str>(0).parse().expect("a sum of bigints is a whole number"))
+}
+
+/// Every transfer whose applied legs here do not cancel out, in the order of ids, with what they
+/// come to.
+///
+/// # Errors
+/// The statement failed; an item may fail later.
+pub async fn open_transfers(
+    snapshot: &Transaction<'_>,
+) -> Result<impl Stream<Item = Result<(Uuid, i64), Error>> + use<>, Error> {
+    let none: [&str; 0] = [];
+    let rows = snapshot.query_raw(include_str!("../../sql/audit/transfers.sql"), none).await?;
+    Ok(rows.map_ok(|row| (row.get(0), row.get(1))))
+}
+
+/// What the applied legs of `transfer` on this shard come to now.
+///
+/// # Errors
+/// The statement failed.
+pub async fn change_of(client: &Client, transfers: &[Uuid]) -> Result<Vec<(Uuid, i64)>, Error> {
+    let rows = client
+        .query(
+            "select transfer_id, sum(amount)::bigint from shardbank.leg \
+             where outcome = 'applied' and transfer_id = any($1) group by transfer_id",
+            &[&transfers],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// The decisions of this shard that its own legs contradict, with their verdicts; a thousand at
+/// the most.
+///
+/// # Errors
+/// The statement failed.
+pub async fn contradicted_decisions(client: &Client) -> Result<Vec<(Uuid, String)>, Error> {
+    let rows = client.query(include_str!("../../sql/audit/decisions.sql"), &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// The names of all prepared transactions of this database that begin with `prefix`.
+///
+/// # Errors
+/// The statement failed.
+pub async fn prepared(client: &Client, prefix: &str) -> Result<HashSet<String>, Error> {
+    let rows = client
+        .query(
+            "select gid from pg_prepared_xacts \
+             where database = current_database() and left(gid, length($1)) = $1",
+            &[&prefix],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
