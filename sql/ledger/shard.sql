@@ -5,6 +5,7 @@ create table shardbank.shard (
     shard_index    integer not null,
     shard_count    integer not null,
     schema_version integer not null,
+    opening_total  numeric not null,
     created_at     timestamptz not null default clock_timestamp(),
     constraint shard_is_one_of_the_cluster check (shard_index between 0 and shard_count - 1)
 );

@@ -54,7 +54,8 @@ pub(super) fn comment(cluster: ClusterId) -> String {
     format!("comment on schema shardbank is '{COMMENT}{cluster}'")
 }
 
-/// Writes the marker row of shard `index` of `count`.
+/// Writes the marker row of shard `index` of `count`, with the sum of what its accounts opened
+/// with: the audit holds the money to it for ever.
 ///
 /// # Errors
 /// The shard refused it, or did not answer.
@@ -65,7 +66,8 @@ pub(super) async fn write(
     count: u16,
 ) -> Result<(), Error> {
     let statement = "insert into shardbank.shard \
-         (cluster_id, shard_index, shard_count, schema_version) values ($1, $2, $3, $4)";
+         (cluster_id, shard_index, shard_count, schema_version, opening_total) \
+         select $1, $2, $3, $4, coalesce(sum(opening_balance), 0) from shardbank.account";
     let (index, count) = (i32::from(index.0), i32::from(count));
     client
         .execute(statement, &[&cluster.0, &index, &count, &super::schema::SCHEMA_VERSION])

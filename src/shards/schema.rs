@@ -27,8 +27,8 @@ pub(super) struct Table {
 /// The tables of the schema.
 pub(super) const TABLES: [Table; 5] = [
     Table { name: "account", rights: &["select", "update"] },
-    Table { name: "leg", rights: &["select", "insert", "update", "delete"] },
-    Table { name: "decision", rights: &["select", "insert", "update", "delete"] },
+    Table { name: "leg", rights: &["select", "insert", "update", "delete", "truncate"] },
+    Table { name: "decision", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "coordinator", rights: &["select", "insert", "update"] },
     Table { name: "shard", rights: &["select"] },
 ];
