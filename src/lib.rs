@@ -7,6 +7,7 @@ pub mod commands;
 pub mod coordination;
 pub mod fail_points;
 pub mod ledger;
+pub mod local;
 pub mod outcome;
 pub mod shards;
 pub mod strategies;

@@ -1,6 +1,8 @@
 //! Every flag of the command line. Parses; never acts. No other module sees a type of clap's,
 //! but for `commands`, which is handed the parsed arguments.
 
+pub mod local;
+
 use clap::{Parser, Subcommand};
 
 /// Money transfers across Postgres shards, by every coordination strategy, measured and audited.
@@ -14,4 +16,7 @@ pub struct Cli {
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Local Postgres servers that stay between commands.
+    Local(local::LocalArguments),
+}

@@ -1,9 +1,11 @@
 //! The subcommands, one file each: gather, call, print. Printing happens here and in `main`,
 //! nowhere else.
 
+pub mod local;
+
 use std::process::ExitCode;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 
 /// How the tool ends. Nothing else is ever returned; where several apply, the first of
 /// invariant, incomplete, threshold, failed.
@@ -49,5 +51,7 @@ impl Stop {
 /// # Errors
 /// Whatever stopped it, with the exit code that says so.
 pub fn run(cli: Cli) -> Result<(), Stop> {
-    match cli.command {}
+    match cli.command {
+        Command::Local(arguments) => local::run(arguments),
+    }
 }

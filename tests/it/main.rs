@@ -1,0 +1,7 @@
+//! Everything that needs Postgres: one binary, over one local cluster that is started once.
+//! Where no Postgres is installed these tests fail, and the message says how to install it.
+
+#[cfg(test)]
+mod local;
+#[cfg(test)]
+mod support;
