@@ -3,6 +3,7 @@
 
 pub mod books;
 pub mod effect;
+pub mod inspection;
 pub mod leg;
 pub mod pools;
 pub mod postgres;

@@ -2,6 +2,10 @@
 //! Where no Postgres is installed these tests fail, and the message says how to install it.
 
 #[cfg(test)]
+mod bank;
+#[cfg(test)]
+mod effects;
+#[cfg(test)]
 mod local;
 #[cfg(test)]
 mod support;

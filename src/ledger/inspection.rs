@@ -1,0 +1,118 @@
+//! What a shard looks like to the person who looks after it: what is prepared, what it blocks,
+//! how full its slots are.
+
+use std::time::Duration;
+
+use tokio_postgres::{Client, Error};
+
+use crate::transfer::Epoch;
+
+/// A prepared transaction as a shard lists it, ours or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepared {
+    /// Its name.
+    pub gid: String,
+    /// How long it has been prepared, by the shard's clock.
+    pub age: Duration,
+    /// Who prepared it; only that role, or a superuser, can finish it.
+    pub owner: String,
+    /// In which database; only there it can be finished.
+    pub database: String,
+    /// How many sessions wait for its locks at this moment.
+    pub blocked: i64,
+}
+
+/// What a shard is like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspection {
+    /// Every prepared transaction of the whole server.
+    pub prepared: Vec<Prepared>,
+    /// How many it can hold.
+    pub slots: i64,
+    /// How many accounts, as the planner estimates.
+    pub accounts_estimate: i64,
+    /// How many legs, as the planner estimates.
+    pub legs_estimate: i64,
+    /// What the schema takes on disk, in bytes.
+    pub bytes: i64,
+    /// Its sessions of this tool, of whatever epoch.
+    pub sessions: i64,
+}
+
+/// A coordinator's epoch as shard 0 knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EpochRow {
+    /// Which.
+    pub epoch: Epoch,
+    /// Host and process number.
+    pub name: String,
+    /// How long ago it began, in seconds by the shard's clock.
+    pub age_s: i64,
+}
+
+/// Looks at one shard.
+///
+/// # Errors
+/// A statement failed.
+pub async fn inspect(client: &Client) -> Result<Inspection, Error> {
+    let rows = client
+        .query(
+            "select p.gid, (extract(epoch from clock_timestamp() - p.prepared))::float8, \
+                    p.owner::text, p.database::text, \
+                    (select count(*) from pg_locks w \
+                      where not w.granted and w.transactionid = p.transaction) \
+             from pg_prepared_xacts p order by p.prepared",
+            &[],
+        )
+        .await?;
+    let prepared = rows
+        .iter()
+        .map(|row| Prepared {
+            gid: row.get(0),
+            age: Duration::from_secs_f64(row.get::<_, f64>(1).max(0.0)),
+            owner: row.get(2),
+            database: row.get(3),
+            blocked: row.get(4),
+        })
+        .collect();
+    let row = client
+        .query_one(
+            "select current_setting('max_prepared_transactions')::int8, \
+                    (select greatest(reltuples, 0)::int8 from pg_class \
+                      where oid = 'shardbank.account'::regclass), \
+                    (select greatest(reltuples, 0)::int8 from pg_class \
+                      where oid = 'shardbank.leg'::regclass), \
+                    (select coalesce(sum(pg_total_relation_size(c.oid)), 0)::int8 from pg_class c \
+                      where c.relkind = 'r' and c.relnamespace = 'shardbank'::regnamespace), \
+                    (select count(*) from pg_stat_activity \
+                      where application_name like 'shardbank/%')",
+            &[],
+        )
+        .await?;
+    Ok(Inspection {
+        prepared,
+        slots: row.get(0),
+        accounts_estimate: row.get(1),
+        legs_estimate: row.get(2),
+        bytes: row.get(3),
+        sessions: row.get(4),
+    })
+}
+
+/// The epochs that are not closed, as shard 0 knows them.
+///
+/// # Errors
+/// The statement failed.
+pub async fn open_epochs(client: &Client) -> Result<Vec<EpochRow>, Error> {
+    let rows = client
+        .query(
+            "select epoch, name, (extract(epoch from clock_timestamp() - started_at))::int8 \
+             from shardbank.coordinator where ended_at is null order by epoch",
+            &[],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| EpochRow { epoch: Epoch(row.get(0)), name: row.get(1), age_s: row.get(2) })
+        .collect())
+}
