@@ -2,8 +2,10 @@
 //! coordination strategy that engineers argue about, measured and audited.
 
 pub mod audit;
+pub mod bench;
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod coordination;
 pub mod fail_points;
 pub mod ledger;

@@ -137,7 +137,7 @@ pub struct Routing {
 impl Routing {
     /// Routing over `shard_count` shards, which must be 1 or more.
     #[must_use]
-    pub fn new(shard_count: u16) -> Self {
+    pub const fn new(shard_count: u16) -> Self {
         assert!(shard_count > 0, "a cluster has at least one shard");
         Self { shard_count }
     }

@@ -1,0 +1,359 @@
+//! What the steps of one transfer took, noted while it runs.
+//!
+//! A trace is told of every step on its client's own task, by one step at a time, so relaxed
+//! loads and stores are plain ones: nothing is locked, allocated or contended on the measured
+//! path. The atomics are there only because futures may be moved between threads.
+//!
+//! All times are the coordinator's clock. A lock is held from some moment after its statement was
+//! sent until some moment before its end was acknowledged, so a measured hold is an upper bound.
+//! The window between the two effects of a transfer runs from acknowledgement to acknowledgement:
+//! it is off by what the two replies differ in their travel.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use crate::outcome::{AbortReason, Attempt, Finish, ShardError};
+use crate::transfer::LegKind;
+use crate::verbs::observed::{Answer, Observer, Phase, Seen, Step};
+
+const PHASES: usize = Phase::ALL.len();
+const NEVER: u64 = u64::MAX;
+const NO_PHASE: u8 = u8::MAX;
+
+/// Why a step did not go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setback {
+    /// 40001, or a row that changed while it was looked at.
+    Serialization,
+    /// 40P01.
+    Deadlock,
+    /// 55P03.
+    LockTimeout,
+    /// The shard could not be reached, or the connection broke.
+    Connection,
+    /// Anything else.
+    Other,
+}
+
+/// How many kinds of setback there are.
+pub const SETBACKS: usize = 5;
+
+/// What the steps of one transfer took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Steps {
+    /// Time in each phase, all tries together, in the order of [`Phase::ALL`]; nanoseconds.
+    pub phase_ns: [u64; PHASES],
+    /// Messages sent and awaited one after another.
+    pub round_trips: u32,
+    /// How long the last try's locks were held, by leg, where both ends of it were seen. A
+    /// transfer in one local transaction has only the first.
+    pub lock_hold_ns: [Option<u64>; 2],
+    /// Between the first effect's acknowledgement and the last's, where both were seen.
+    pub window_ns: Option<u64>,
+    /// How many steps were set back, by [`Setback`].
+    pub setbacks: [u32; SETBACKS],
+    /// The phase in which something last did not go through.
+    pub failed_phase: Option<Phase>,
+}
+
+/// Notes the steps of one client's transfers, one transfer at a time.
+#[derive(Debug)]
+pub struct Trace {
+    origin: Instant,
+    phase: AtomicU8,
+    phase_from: AtomicU64,
+    phase_until: AtomicU64,
+    phase_ns: [AtomicU64; PHASES],
+    round_trips: AtomicU32,
+    locked_from: [AtomicU64; 2],
+    lock_hold_ns: [AtomicU64; 2],
+    effects: AtomicU8,
+    first_effect: AtomicU64,
+    last_effect: AtomicU64,
+    setbacks: [AtomicU32; SETBACKS],
+    failed_phase: AtomicU8,
+}
+
+impl Trace {
+    /// A trace whose clock starts at `origin`.
+    #[must_use]
+    pub fn new(origin: Instant) -> Self {
+        let trace = Self {
+            origin,
+            phase: AtomicU8::new(NO_PHASE),
+            phase_from: AtomicU64::new(0),
+            phase_until: AtomicU64::new(0),
+            phase_ns: Default::default(),
+            round_trips: AtomicU32::new(0),
+            locked_from: Default::default(),
+            lock_hold_ns: Default::default(),
+            effects: AtomicU8::new(0),
+            first_effect: AtomicU64::new(0),
+            last_effect: AtomicU64::new(0),
+            setbacks: Default::default(),
+            failed_phase: AtomicU8::new(NO_PHASE),
+        };
+        trace.begin();
+        trace
+    }
+
+    /// Nanoseconds from the origin to `at`; 0 where that is earlier.
+    #[must_use]
+    pub fn nanoseconds(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.origin).as_nanos()).unwrap_or(NEVER)
+    }
+
+    /// Forgets the transfer before.
+    pub fn begin(&self) {
+        self.phase.store(NO_PHASE, Relaxed);
+        self.phase_ns.iter().for_each(|ns| ns.store(0, Relaxed));
+        self.round_trips.store(0, Relaxed);
+        for leg in 0..2 {
+            self.locked_from[leg].store(NEVER, Relaxed);
+            self.lock_hold_ns[leg].store(NEVER, Relaxed);
+        }
+        self.effects.store(0, Relaxed);
+        self.setbacks.iter().for_each(|count| count.store(0, Relaxed));
+        self.failed_phase.store(NO_PHASE, Relaxed);
+    }
+
+    /// What the transfer's steps took.
+    #[must_use]
+    pub fn end(&self) -> Steps {
+        self.close_phase();
+        let known = |ns: u64| (ns != NEVER).then_some(ns);
+        let window = self.last_effect.load(Relaxed).saturating_sub(self.first_effect.load(Relaxed));
+        Steps {
+            phase_ns: self.phase_ns.each_ref().map(|ns| ns.load(Relaxed)),
+            round_trips: self.round_trips.load(Relaxed),
+            lock_hold_ns: self.lock_hold_ns.each_ref().map(|ns| known(ns.load(Relaxed))),
+            window_ns: (self.effects.load(Relaxed) == 2).then_some(window),
+            setbacks: self.setbacks.each_ref().map(|count| count.load(Relaxed)),
+            failed_phase: Phase::ALL.get(usize::from(self.failed_phase.load(Relaxed))).copied(),
+        }
+    }
+
+    /// Counts a step's time under its phase. Steps that overlap, as when both participants are
+    /// told at once, count once, in time and in round trips.
+    fn count_time(&self, phase: Phase, from: u64, until: u64, round_trips: u32) {
+        let overlaps =
+            self.phase.load(Relaxed) == phase as u8 && from < self.phase_until.load(Relaxed);
+        if overlaps {
+            raise(&self.phase_until, until);
+            return;
+        }
+        self.close_phase();
+        self.phase.store(phase as u8, Relaxed);
+        self.phase_from.store(from, Relaxed);
+        self.phase_until.store(until, Relaxed);
+        self.round_trips.store(self.round_trips.load(Relaxed) + round_trips, Relaxed);
+    }
+
+    fn close_phase(&self) {
+        let Some(total) = self.phase_ns.get(usize::from(self.phase.load(Relaxed))) else { return };
+        let span = self.phase_until.load(Relaxed).saturating_sub(self.phase_from.load(Relaxed));
+        total.store(total.load(Relaxed) + span, Relaxed);
+        self.phase.store(NO_PHASE, Relaxed);
+    }
+
+    fn count_effects(&self, effects: u8, at: u64) {
+        let before = self.effects.load(Relaxed);
+        if before == 0 {
+            self.first_effect.store(at, Relaxed);
+            self.last_effect.store(at, Relaxed);
+        } else {
+            raise(&self.last_effect, at);
+        }
+        self.effects.store(before + effects, Relaxed);
+    }
+
+    fn count_locks(&self, seen: &Seen, from: u64, until: u64) {
+        let leg = usize::from(seen.kind == Some(LegKind::Credit));
+        let done =
+            matches!(seen.answer, Answer::Attempt(Attempt::Done) | Answer::Finish(Finish::Done));
+        match seen.step {
+            Step::Prepare => {
+                // What did not prepare is rolled back, and its locks are gone.
+                self.locked_from[leg].store(if done { from } else { NEVER }, Relaxed);
+            }
+            Step::RollBackPrepared => self.locked_from[leg].store(NEVER, Relaxed),
+            Step::TransferLocally if done => {
+                self.lock_hold_ns[leg].store(until - from, Relaxed);
+                self.count_effects(2, until);
+            }
+            Step::ApplyAndDecide if done => {
+                self.lock_hold_ns[leg].store(until - from, Relaxed);
+                self.count_effects(1, until);
+            }
+            Step::CommitPrepared if done => {
+                let locked_from = self.locked_from[leg].load(Relaxed);
+                if locked_from != NEVER {
+                    self.lock_hold_ns[leg].store(until - locked_from, Relaxed);
+                }
+                self.count_effects(1, until);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Observer for Trace {
+    fn saw(&self, seen: Seen) {
+        let from = self.nanoseconds(seen.started);
+        let until = self.nanoseconds(seen.ended).max(from);
+        let phase = seen.step.phase();
+        self.count_time(phase, from, until, seen.round_trips);
+        self.count_locks(&seen, from, until);
+        if let Some(setback) = setback(&seen.answer) {
+            let count = &self.setbacks[setback as usize];
+            count.store(count.load(Relaxed) + 1, Relaxed);
+            self.failed_phase.store(phase as u8, Relaxed);
+        } else if matches!(seen.answer, Answer::Attempt(Attempt::Rejected(_))) {
+            self.failed_phase.store(phase as u8, Relaxed);
+        }
+    }
+}
+
+fn raise(cell: &AtomicU64, to: u64) {
+    cell.store(cell.load(Relaxed).max(to), Relaxed);
+}
+
+fn setback(answer: &Answer) -> Option<Setback> {
+    Some(match answer {
+        Answer::Attempt(Attempt::Retry(reason)) => match reason {
+            AbortReason::Serialization => Setback::Serialization,
+            AbortReason::Deadlock => Setback::Deadlock,
+            AbortReason::LockTimeout => Setback::LockTimeout,
+            AbortReason::Unreachable => Setback::Connection,
+            AbortReason::NoPreparedSlot | AbortReason::Superseded | AbortReason::Forced => {
+                Setback::Other
+            }
+        },
+        Answer::Attempt(Attempt::Failed(error) | Attempt::Unknown(error))
+        | Answer::Decision(Err(error))
+        | Answer::Finish(Finish::Unknown(error))
+        | Answer::Tombstone(Err(error))
+        | Answer::Leg(Err(error)) => of_error(error),
+        _ => return None,
+    })
+}
+
+/// A server that still talks gives a code; class 08 and 57P say that it is about to stop.
+fn of_error(error: &ShardError) -> Setback {
+    match error.sqlstate.as_deref() {
+        None => Setback::Connection,
+        Some(code) if code.starts_with("08") || code.starts_with("57P") => Setback::Connection,
+        Some(_) => Setback::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::transfer::ShardIndex;
+
+    struct Script {
+        trace: Trace,
+        origin: Instant,
+    }
+
+    impl Script {
+        fn new() -> Self {
+            let origin = Instant::now();
+            Self { trace: Trace::new(origin), origin }
+        }
+
+        fn step(&self, step: Step, kind: LegKind, from: u64, until: u64, answer: Answer) {
+            let at = |us| self.origin + Duration::from_micros(us);
+            self.trace.saw(Seen {
+                step,
+                shard: Some(ShardIndex(0)),
+                kind: Some(kind),
+                started: at(from),
+                ended: at(until),
+                round_trips: u32::from(step != Step::BackOff),
+                answer,
+            });
+        }
+
+        fn us(ns: Option<u64>) -> Option<u64> {
+            ns.map(|ns| ns / 1000)
+        }
+    }
+
+    const DONE: Answer = Answer::Attempt(Attempt::Done);
+
+    #[test]
+    fn two_phase_commit_has_its_phases_locks_and_window() {
+        let s = Script::new();
+        s.step(Step::Prepare, LegKind::Debit, 0, 100, DONE);
+        s.step(Step::Prepare, LegKind::Credit, 100, 220, DONE);
+        s.step(Step::Decide, LegKind::Credit, 220, 300, Answer::None);
+        // Told at once, answered one after the other.
+        s.step(Step::CommitPrepared, LegKind::Debit, 300, 380, Answer::Finish(Finish::Done));
+        s.step(Step::CommitPrepared, LegKind::Credit, 301, 400, Answer::Finish(Finish::Done));
+        let steps = s.trace.end();
+        assert_eq!(steps.phase_ns.map(|ns| ns / 1000), [0, 220, 80, 100, 0, 0]);
+        assert_eq!(steps.round_trips, 4);
+        assert_eq!(steps.lock_hold_ns.map(Script::us), [Some(380), Some(300)]);
+        assert_eq!(Script::us(steps.window_ns), Some(20));
+        assert_eq!(steps.failed_phase, None);
+    }
+
+    #[test]
+    fn the_last_agents_effect_is_the_first_to_be_seen() {
+        let s = Script::new();
+        s.step(Step::Prepare, LegKind::Credit, 0, 100, DONE);
+        s.step(Step::ApplyAndDecide, LegKind::Debit, 100, 200, DONE);
+        s.step(Step::CommitPrepared, LegKind::Credit, 200, 290, Answer::Finish(Finish::Done));
+        let steps = s.trace.end();
+        assert_eq!(Script::us(steps.window_ns), Some(90));
+        assert_eq!(steps.lock_hold_ns.map(Script::us), [Some(100), Some(290)]);
+    }
+
+    #[test]
+    fn a_local_transfer_has_no_window() {
+        let s = Script::new();
+        s.step(Step::TransferLocally, LegKind::Debit, 5, 25, DONE);
+        let steps = s.trace.end();
+        assert_eq!(steps.window_ns, Some(0));
+        assert_eq!(steps.lock_hold_ns.map(Script::us), [Some(20), None]);
+    }
+
+    #[test]
+    fn tries_add_up_and_setbacks_are_counted_by_kind() {
+        let s = Script::new();
+        let late = || Answer::Attempt(Attempt::Retry(AbortReason::LockTimeout));
+        s.step(Step::Prepare, LegKind::Debit, 0, 10, DONE);
+        s.step(Step::Prepare, LegKind::Credit, 10, 60, late());
+        s.step(Step::RollBackPrepared, LegKind::Debit, 60, 70, Answer::Finish(Finish::Done));
+        s.step(Step::BackOff, LegKind::Debit, 70, 170, Answer::None);
+        s.step(Step::Prepare, LegKind::Debit, 170, 180, late());
+        let steps = s.trace.end();
+        assert_eq!(steps.phase_ns.map(|ns| ns / 1000), [0, 70, 0, 0, 10, 100]);
+        assert_eq!(steps.setbacks[Setback::LockTimeout as usize], 2);
+        assert_eq!(steps.lock_hold_ns, [None, None]);
+        assert_eq!(steps.window_ns, None);
+        assert_eq!(steps.failed_phase, Some(Phase::Prepare));
+    }
+
+    #[test]
+    fn an_early_answer_leaves_hold_and_window_unknown() {
+        let s = Script::new();
+        s.step(Step::Prepare, LegKind::Debit, 0, 10, DONE);
+        s.step(Step::CommitPreparedLater, LegKind::Debit, 10, 11, Answer::None);
+        let steps = s.trace.end();
+        assert_eq!((steps.window_ns, steps.lock_hold_ns), (None, [None, None]));
+    }
+
+    #[test]
+    fn nothing_of_one_transfer_is_left_in_the_next() {
+        let s = Script::new();
+        s.step(Step::TransferLocally, LegKind::Debit, 0, 10, DONE);
+        assert_ne!(s.trace.end(), Steps::default());
+        s.trace.begin();
+        assert_eq!(s.trace.end(), Steps::default());
+    }
+}
