@@ -87,7 +87,7 @@ impl Tally {
     /// Whether every transfer is counted under one ending.
     #[must_use]
     pub fn adds_up(&self) -> bool {
-        self.attempted == Ending::ALL.iter().map(|ending| self.count(*ending)).sum()
+        self.attempted == Ending::ALL.iter().map(|ending| self.count(*ending)).sum::<u64>()
     }
 
     const fn counter(&mut self, ending: Ending) -> &mut u64 {
