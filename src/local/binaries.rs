@@ -31,7 +31,7 @@ const USUAL_PLACES: [&str; 7] = [
 pub(super) struct Binaries {
     /// Where the programs are.
     pub(super) directory: PathBuf,
-    /// Major version.
+    /// Major version; 0 where it was not asked for.
     pub(super) version: u32,
 }
 
@@ -65,6 +65,11 @@ impl Binaries {
             },
             install: install_line(&fs::read_to_string("/etc/os-release").unwrap_or_default()),
         })
+    }
+
+    /// Those in `directory`, if they are still there.
+    pub(super) fn unchecked(directory: &Path) -> Self {
+        Self { directory: directory.into(), version: 0 }
     }
 
     fn in_directory(directory: &Path, user: &ServerUser) -> Result<Self, String> {

@@ -84,23 +84,8 @@ impl LocalCluster {
                 Self::start_existing(directory, state, shards, binaries, &user)?
             }
             unfinished => {
-                let shards = shards.unwrap_or(super::DEFAULT_SHARDS);
-                check_count(shards)?;
-                let binaries = Binaries::find(binaries, &user)?;
-                // The making of it was interrupted: nothing in it has ever been used.
-                stop_all(&servers(&directory, MAX_SHARDS, &binaries, &user), StopMode::Immediate)?;
-                directory::clear(&directory, unfinished.as_ref())?;
-                let mut state =
-                    State::new(&directory, Lifetime::Persistent, &binaries.directory, &[]);
-                let servers = servers(&directory, shards, &binaries, &user);
-                let mut cluster = Self { directory, servers, shards: Vec::new(), ownership: None };
-                if let Err(error) = cluster.make(&mut state) {
-                    stop_all(&cluster.servers, StopMode::Immediate)?;
-                    directory::clear(&cluster.directory, Some(&state))?;
-                    directory::remove_cleared(&cluster.directory)?;
-                    return Err(error);
-                }
-                cluster
+                Self::make_persistent(&directory, unfinished.as_ref(), shards, binaries, &user)
+                    .inspect_err(|_| directory::remove_if_only_lock(&directory))?
             }
         };
         drop(lock);
@@ -110,14 +95,15 @@ impl LocalCluster {
     /// The persistent cluster in `directory`, whether its servers are running or not.
     ///
     /// # Errors
-    /// There is none, or its binaries are gone.
+    /// There is none.
     pub fn attach(directory: &Path) -> Result<Self, LocalError> {
         let (directory, state) = directory::existing_persistent(directory)?;
         if !state.complete {
             return Err(LocalError::NoCluster(directory));
         }
         let user = ServerUser::choose()?;
-        let binaries = Binaries::find(Some(&state.binaries), &user)?;
+        // Looking and stopping need no program of Postgres'; it may be gone from the machine.
+        let binaries = Binaries::unchecked(&state.binaries);
         Ok(Self::of(directory, &state, &binaries, &user))
     }
 
@@ -193,8 +179,7 @@ impl LocalCluster {
         let lock =
             Lock::try_existing(&directory).ok_or_else(|| LocalError::Busy(directory.clone()))?;
         let user = ServerUser::choose()?;
-        // Removing needs no program of Postgres'; it may be gone from the machine.
-        let binaries = Binaries { directory: state.binaries.clone(), version: 0 };
+        let binaries = Binaries::unchecked(&state.binaries);
         stop_all(&servers(&directory, MAX_SHARDS, &binaries, &user), StopMode::Fast)?;
         directory::clear(&directory, Some(&state))?;
         directory::remove_cleared(&directory)?;
@@ -213,6 +198,32 @@ impl LocalCluster {
         self.start_servers(state)?;
         state.complete = true;
         state.write(&self.directory)
+    }
+
+    /// In place of one whose making was interrupted: nothing in that has ever been used. Leaves
+    /// nothing but the lock where it fails.
+    fn make_persistent(
+        directory: &Path,
+        unfinished: Option<&State>,
+        shards: Option<u16>,
+        binaries: Option<&Path>,
+        user: &ServerUser,
+    ) -> Result<Self, LocalError> {
+        let shards = shards.unwrap_or(super::DEFAULT_SHARDS);
+        check_count(shards)?;
+        let binaries = Binaries::find(binaries, user)?;
+        stop_all(&servers(directory, MAX_SHARDS, &binaries, user), StopMode::Immediate)?;
+        directory::clear(directory, unfinished)?;
+        let mut state = State::new(directory, Lifetime::Persistent, &binaries.directory, &[]);
+        let servers = servers(directory, shards, &binaries, user);
+        let mut cluster =
+            Self { directory: directory.into(), servers, shards: Vec::new(), ownership: None };
+        if let Err(error) = cluster.make(&mut state) {
+            stop_all(&cluster.servers, StopMode::Immediate)?;
+            directory::clear(directory, Some(&state))?;
+            return Err(error);
+        }
+        Ok(cluster)
     }
 
     fn start_existing(

@@ -153,6 +153,7 @@ impl Lock {
 pub(super) fn create_ephemeral(user: &ServerUser) -> Result<(PathBuf, Lock), LocalError> {
     let parent = std::env::temp_dir();
     let parent = fs::canonicalize(&parent).map_err(LocalError::io("find", &parent))?;
+    check_name(&parent)?;
     loop {
         let path = parent.join(format!("{EPHEMERAL_PREFIX}{:08x}", rand::random::<u32>()));
         match fs::create_dir(&path) {
@@ -168,6 +169,16 @@ pub(super) fn create_ephemeral(user: &ServerUser) -> Result<(PathBuf, Lock), Loc
     }
 }
 
+/// `pg_ctl` puts the names of the data directory and the log into a line for the shell, between
+/// double quotes.
+fn check_name(path: &Path) -> Result<(), LocalError> {
+    let odd = |c: char| matches!(c, '"' | '$' | '`' | '\\' | '\n');
+    if path.to_str().is_none_or(|text| text.contains(odd)) {
+        return Err(LocalError::OddName(path.into()));
+    }
+    Ok(())
+}
+
 /// The name of an ephemeral cluster's directory begins with this.
 pub(super) const EPHEMERAL_PREFIX: &str = "shardbank-run-";
 
@@ -176,6 +187,7 @@ pub(super) fn open_persistent(
     path: &Path,
     user: &ServerUser,
 ) -> Result<(PathBuf, Lock), LocalError> {
+    check_name(path)?;
     if !path.exists() {
         fs::create_dir_all(path).map_err(LocalError::io("create", path))?;
         let mode = fs::Permissions::from_mode(user.passage_mode());
@@ -225,6 +237,15 @@ pub(super) fn remove_cleared(path: &Path) -> Result<(), LocalError> {
     // It fails where something else is in it, which is not ours to remove.
     let _ = fs::remove_dir(path);
     Ok(())
+}
+
+/// Undoes the opening of a directory in which nothing was made.
+pub(super) fn remove_if_only_lock(path: &Path) {
+    let others = |entry: fs::DirEntry| entry.file_name() != LOCK;
+    if fs::read_dir(path).is_ok_and(|entries| !entries.flatten().any(others)) {
+        // An empty directory that stays does no harm.
+        let _ = remove_cleared(path);
+    }
 }
 
 /// Removes a file or a directory with all that is in it; one that is not there is no error.

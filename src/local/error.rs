@@ -96,6 +96,12 @@ pub enum LocalError {
     /// The directory is used for something else.
     #[error("{} is not empty and holds no local shards; choose another --dir", .0.display())]
     NotOurs(PathBuf),
+    /// A directory that cannot be handed on to `pg_ctl`.
+    #[error(
+        "{} cannot hold local shards, since its name has a double quote, dollar sign, backquote, \
+         backslash, line break or what is not UTF-8; choose another --dir or TMPDIR", .0.display()
+    )]
+    OddName(PathBuf),
     /// There is nothing here.
     #[error("no local shards in {}; start them with `shardbank local up`", .0.display())]
     NoCluster(PathBuf),

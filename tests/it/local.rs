@@ -312,9 +312,29 @@ async fn up_status_and_down_keep_a_cluster_between_commands() {
 }
 
 #[test]
-fn binaries_that_cannot_be_used_are_an_error_that_names_them() {
+fn what_cannot_be_done_is_said_and_leaves_nothing() {
     let place = Place::new();
-    let up = shardbank(&["local", "run", "--pgbin", place.0.to_str().unwrap()], &place.0);
-    assert_eq!(up.status.code(), Some(1));
-    assert!(text(&up).contains("does not hold all of postgres, initdb, pg_ctl"), "{}", text(&up));
+    let directory = place.0.join("new");
+    let up = |directory: &Path, more: &[&str]| {
+        let arguments = [&["local", "up", "--dir", directory.to_str().unwrap()], more].concat();
+        let up = shardbank(&arguments, &place.0);
+        assert_eq!(up.status.code(), Some(1), "{}", text(&up));
+        text(&up)
+    };
+    let said = up(&directory, &["--pgbin", place.0.to_str().unwrap()]);
+    assert!(said.contains("does not hold all of postgres, initdb, pg_ctl"), "{said}");
+    let said = up(&place.0.join("a$b"), &[]);
+    assert!(said.contains("choose another --dir"), "{said}");
+    assert_eq!(fs::read_dir(&place.0).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_with_a_long_and_awkward_name_serves_as_well() {
+    let place = Place::new();
+    let directory = place.0.join(format!("it's, a & {}", "long ".repeat(20).trim()));
+    let cluster = LocalCluster::up(&directory, Some(1), None).unwrap();
+    let sockets = cluster.shards()[0].socket_directory.clone();
+    connect(&cluster.shards()[0]).await.batch_execute("SELECT 1").await.unwrap();
+    LocalCluster::remove(&directory).unwrap();
+    assert!(!directory.exists() && !sockets.exists());
 }
