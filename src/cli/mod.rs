@@ -1,6 +1,7 @@
 //! Every flag of the command line. Parses; never acts. No other module sees a type of clap's,
 //! but for `commands`, which is handed the parsed arguments.
 
+pub mod cluster;
 pub mod local;
 
 use clap::{Parser, Subcommand};
@@ -19,4 +20,8 @@ pub struct Cli {
 pub enum Command {
     /// Local Postgres servers that stay between commands.
     Local(local::LocalArguments),
+    /// Make a cluster on the shards: the tables, and accounts with money.
+    Init(cluster::InitArguments),
+    /// Remove a cluster from the shards, once it was shown and its id typed.
+    Clean(cluster::CleanArguments),
 }

@@ -1,7 +1,11 @@
 //! The subcommands, one file each: gather, call, print. Printing happens here and in `main`,
 //! nowhere else.
 
+pub mod clean;
+mod cluster;
+pub mod init;
 pub mod local;
+mod output;
 
 use std::process::ExitCode;
 
@@ -53,5 +57,7 @@ impl Stop {
 pub fn run(cli: Cli) -> Result<(), Stop> {
     match cli.command {
         Command::Local(arguments) => local::run(arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Clean(arguments) => clean::run(&arguments),
     }
 }

@@ -4,12 +4,11 @@
 //! TLS is verified unless the host is this machine or somebody says otherwise.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, RecyclingMethod};
-use tokio_postgres::config::{ChannelBinding, SslMode};
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -17,8 +16,10 @@ use super::connect::{self, ConnectError};
 use super::conninfo::{Conninfo, SyntaxError};
 use super::environment::Environment;
 use super::passfile::{self, PassfileError, Wanted};
+use super::place::Place;
 use super::secret::Secret;
-use super::tls::{self, Roots, TlsError, Verification};
+use super::security::{channel_binding, security};
+use super::tls::{self, TlsError, Verification};
 
 /// Idle time before the first probe of a silent TCP connection.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -222,79 +223,6 @@ fn new_config(user: &str, database: &str, port: u16) -> Config {
     config
 }
 
-/// Where the server listens.
-enum Place {
-    Socket { directory: PathBuf, is_default: bool },
-    Network { host: String, address: Option<IpAddr> },
-}
-
-impl Place {
-    fn of(conninfo: &Conninfo, environment: &Environment, port: u16) -> Result<Self, TargetError> {
-        let address = conninfo.hostaddr.as_deref().map(str::parse::<IpAddr>).transpose();
-        let address = address.map_err(|_| TargetError::HostAddress)?;
-        match (&conninfo.host, address) {
-            (Some(host), None) if host.starts_with('/') => {
-                let is_default = environment.is_default_socket_directory(Path::new(host));
-                Ok(Self::Socket { directory: PathBuf::from(host), is_default })
-            }
-            (Some(host), _) if !is_host_name(host) => Err(TargetError::Host),
-            (Some(host), address) => Ok(Self::Network { host: host.clone(), address }),
-            (None, Some(address)) => {
-                Ok(Self::Network { host: address.to_string(), address: Some(address) })
-            }
-            (None, None) => Ok(Self::Socket {
-                directory: environment.default_socket_directory(port),
-                is_default: true,
-            }),
-        }
-    }
-
-    fn apply(&self, config: &mut Config) {
-        match self {
-            Self::Socket { directory, .. } => {
-                config.host_path(directory);
-            }
-            Self::Network { host, address } => {
-                config.host(host);
-                if let Some(address) = address {
-                    config.hostaddr(*address);
-                }
-            }
-        }
-    }
-
-    fn is_this_machine(&self) -> bool {
-        match self {
-            Self::Socket { .. } => true,
-            Self::Network { address: Some(address), .. } => address.is_loopback(),
-            Self::Network { host, address: None } => {
-                host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-            }
-        }
-    }
-
-    fn shown(&self) -> String {
-        match self {
-            Self::Socket { directory, .. } => directory.display().to_string(),
-            Self::Network { host, .. } if host.contains(':') => format!("[{host}]"),
-            Self::Network { host, .. } => host.clone(),
-        }
-    }
-
-    /// As a file of passwords spells it.
-    fn password_host(&self) -> &str {
-        match self {
-            Self::Socket { is_default: true, .. } => "localhost",
-            Self::Socket { directory, .. } => directory.to_str().unwrap_or("localhost"),
-            Self::Network { host, .. } => host,
-        }
-    }
-}
-
-fn is_host_name(host: &str) -> bool {
-    host.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%'))
-}
-
 /// ASCII digits only: Rust's own parser would also take a sign.
 fn parse_port(text: &str) -> Result<u16, TargetError> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -304,46 +232,6 @@ fn parse_port(text: &str) -> Result<u16, TargetError> {
 fn parse_timeout(text: &str) -> Result<Duration, TargetError> {
     let seconds = text.parse().ok().filter(|seconds| (1..=3600).contains(seconds));
     seconds.map(Duration::from_secs).ok_or(TargetError::ConnectTimeout)
-}
-
-/// How TLS is used, or that it is not.
-fn security(
-    conninfo: &Conninfo,
-    place: &Place,
-) -> Result<Option<(Verification, Roots)>, TargetError> {
-    let file = conninfo.sslrootcert.as_deref().filter(|file| *file != "system");
-    let default = match place {
-        Place::Network { .. } if conninfo.sslrootcert.is_some() => "verify-full",
-        _ if place.is_this_machine() => "disable",
-        _ => "verify-full",
-    };
-    let verification = match conninfo.sslmode.as_deref().unwrap_or(default) {
-        "disable" => None,
-        // As in libpq: who names an authority wants it asked.
-        "require" if conninfo.sslrootcert.is_some() => Some(Verification::Authority),
-        "require" => Some(Verification::None),
-        "verify-ca" => Some(Verification::Authority),
-        "verify-full" => Some(Verification::Full),
-        "prefer" => return Err(TargetError::OpportunisticTls("prefer")),
-        "allow" => return Err(TargetError::OpportunisticTls("allow")),
-        _ => return Err(TargetError::SslMode),
-    };
-    if matches!(place, Place::Socket { .. }) {
-        // As in libpq: there is no TLS on a socket, which never leaves the machine.
-        return Ok(None);
-    }
-    let roots = file.map_or(Roots::Platform, |file| Roots::File(PathBuf::from(file)));
-    Ok(verification.map(|verification| (verification, roots)))
-}
-
-fn channel_binding(conninfo: &Conninfo, tls: bool) -> Result<ChannelBinding, TargetError> {
-    match conninfo.channel_binding.as_deref().unwrap_or("prefer") {
-        "disable" => Ok(ChannelBinding::Disable),
-        "prefer" => Ok(ChannelBinding::Prefer),
-        "require" if tls => Ok(ChannelBinding::Require),
-        "require" => Err(TargetError::ChannelBindingWithoutTls),
-        _ => Err(TargetError::ChannelBinding),
-    }
 }
 
 /// The password that was said, or the one in the file of passwords.
@@ -367,5 +255,88 @@ fn password(
             warnings.push(error.to_string());
             Ok(None)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        let found = Environment::from_variables(|name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        });
+        Environment { operating_system_user: Some("me".to_owned()), ..found.unwrap() }
+    }
+
+    fn parse(text: &str) -> Result<ShardTarget, TargetError> {
+        ShardTarget::parse(text, &environment(&[]))
+    }
+
+    #[test]
+    fn a_name_says_where_it_is_and_nothing_else() {
+        for (text, name) in [
+            ("postgres://u:canary@db.example/bank?sslmode=disable", "db.example:5432/bank"),
+            ("postgres://[::1]:5433/bank", "[::1]:5433/bank"),
+            ("host=/tmp/pg port=1 user=u password=canary", "/tmp/pg:1/u"),
+            ("hostaddr=127.0.0.1", "127.0.0.1:5432/me"),
+            ("postgresql:///bank?host=/tmp/pg&port=7&user=u", "/tmp/pg:7/bank"),
+        ] {
+            let target = parse(text).unwrap();
+            assert_eq!(target.name(), name);
+            assert!(!format!("{target:?}").contains("canary"));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_value() {
+        for text in [
+            "host=h port=canary",
+            "host=h port=0",
+            "host=h port=65536",
+            "host=h port=+5432",
+            "host=h port=５４３２",
+            "host=h port=-1",
+            "host=h port=1e3",
+            "host='canary h'",
+            "host=canary;h",
+            "hostaddr=canary",
+            "host=localhost connect_timeout=0",
+            "host=localhost connect_timeout=canary",
+            "host=localhost sslmode=canary",
+            "host=localhost sslmode=prefer",
+            "host=localhost sslmode=allow",
+            "host=localhost channel_binding=canary",
+            "host=localhost channel_binding=require",
+            "host=localhost password=x passfile=/nonexistent/canary sslrootcert=/nonexistent",
+        ] {
+            let message = parse(text).unwrap_err().to_string();
+            assert!(!message.contains("canary"), "{message}");
+        }
+    }
+
+    #[test]
+    fn to_believe_whoever_answers_is_warned_of() {
+        let target = parse("host=db.example sslmode=require").unwrap();
+        assert!(target.warnings()[0].contains("verify-full"), "{:?}", target.warnings());
+        assert!(parse("host=localhost").unwrap().warnings().is_empty());
+    }
+
+    #[test]
+    fn the_environment_fills_what_is_missing() {
+        let environment = environment(&[
+            ("PGHOST", "localhost"),
+            ("PGPORT", "5433"),
+            ("PGDATABASE", "bank"),
+            ("PGUSER", "teller"),
+            ("PGPASSWORD", "canary"),
+        ]);
+        let target = ShardTarget::parse("user=boss", &environment).unwrap();
+        assert_eq!(target.name(), "localhost:5433/bank");
+        assert_eq!(target.config.get_user(), Some("boss"));
+        assert_eq!(target.config.get_password(), Some(b"canary".as_slice()));
+        let message =
+            Environment::from_variables(|name| (name == "PGHOST").then(|| "one,two".to_owned()));
+        assert!(message.unwrap_err().starts_with("PGHOST "));
     }
 }

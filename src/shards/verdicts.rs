@@ -213,3 +213,83 @@ fn on_marker(marker: &Marker, index: usize, count: usize, first: Marker) -> Opti
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shards::facts::tests::facts;
+    use crate::transfer::ClusterId;
+    use uuid::Uuid;
+
+    fn marker(cluster: u128, index: i32, count: i32) -> SchemaState {
+        let cluster = ClusterId(Uuid::from_u128(cluster));
+        SchemaState::Ours(Marker { cluster, index, count, schema_version: SCHEMA_VERSION })
+    }
+
+    fn told(states: &[SchemaState], need: SchemaNeed) -> Vec<String> {
+        on_schemas(states, &vec!["h"; states.len()], need)
+    }
+
+    #[test]
+    fn one_whole_cluster_in_its_order_is_accepted_and_nothing_else() {
+        let whole = [marker(1, 0, 2), marker(1, 1, 2)];
+        assert!(told(&whole, SchemaNeed::Ours).is_empty());
+        assert!(told(&whole, SchemaNeed::OursOrAbsent).is_empty());
+        for (states, words) in [
+            ([marker(1, 1, 2), marker(1, 0, 2)], "in the order"),
+            ([marker(1, 0, 2), marker(2, 1, 2)], "another shard is of cluster"),
+            ([marker(1, 0, 3), marker(1, 1, 3)], "one of 3 shards"),
+            ([marker(1, 0, 2), SchemaState::Absent], "other shards have"),
+            ([SchemaState::Foreign, marker(1, 1, 2)], "init has not made"),
+            ([SchemaState::Absent; 2], "run `shardbank init`"),
+        ] {
+            let lines = told(&states, SchemaNeed::Ours);
+            assert!(lines.iter().any(|line| line.contains(words)), "{words}: {lines:?}");
+        }
+        let cluster = ClusterId(Uuid::from_u128(1));
+        let old = Marker { cluster, index: 0, count: 1, schema_version: SCHEMA_VERSION + 1 };
+        assert!(told(&[SchemaState::Ours(old)], SchemaNeed::Ours)[0].contains("version"));
+    }
+
+    #[test]
+    fn init_wants_nothing_to_be_there() {
+        assert!(told(&[SchemaState::Absent; 2], SchemaNeed::Absent).is_empty());
+        assert!(told(&[SchemaState::Absent; 2], SchemaNeed::OursOrAbsent).is_empty());
+        let cluster = ClusterId(Uuid::from_u128(7));
+        let lines = told(
+            &[marker(1, 0, 3), SchemaState::Foreign, SchemaState::Unfinished(cluster)],
+            SchemaNeed::Absent,
+        );
+        assert_eq!(lines.len(), 3);
+        assert!(lines[2].contains(&format!("clean --cluster-id {cluster}")), "{lines:?}");
+    }
+
+    #[test]
+    fn limits_count_for_all_shards_of_a_server() {
+        let need = |prepared_transactions, connections| Need {
+            schema: SchemaNeed::Ours,
+            prepared_transactions,
+            connections,
+        };
+        let mut found = facts();
+        assert!(on_capacity(&found, &need(64, 97), 1).is_empty());
+        assert!(on_capacity(&found, &need(65, 97), 1)[0].contains("= 64 and 0 are taken"));
+        assert!(on_capacity(&found, &need(33, 1), 2)[0].contains("66 may be needed"));
+        assert!(on_capacity(&found, &need(0, 98), 1)[0].contains("max_connections"));
+        assert!(on_capacity(&found, &need(0, 49), 2)[0].contains("98 are needed"));
+        found.capacity.prepared_transactions_max = 0;
+        let line = &on_capacity(&found, &need(4, 4), 1)[0];
+        assert!(line.contains("SET max_prepared_transactions = 64; and restart"), "{line}");
+        assert!(on_capacity(&found, &need(0, 4), 1).is_empty());
+    }
+
+    #[test]
+    fn a_database_given_twice_is_told_once() {
+        let twin = |shard, same_database| Twin { shard, same_database };
+        assert_eq!(on_twins(0, &[twin(1, true)]), (None, None));
+        let (problem, warning) = on_twins(1, &[twin(0, true)]);
+        assert!(problem.unwrap().contains("same database as shard 0") && warning.is_none());
+        let (problem, warning) = on_twins(2, &[twin(1, false)]);
+        assert!(problem.is_none() && warning.unwrap().contains("same server as shard 1"));
+    }
+}
