@@ -5,7 +5,7 @@ use shardbank::outcome::{AbortReason, Attempt, Outcome, Rejection};
 use shardbank::transfer::{Amount, Transfer};
 use shardbank::verbs::{Gid, Preparation, Register, Statements, Verbs};
 
-use crate::bank::{self, Accounts, OPENING_BALANCE};
+use crate::bank::{self, Bank, OPENING_BALANCE};
 
 const CROSS_SHARD: [&str; 11] = [
     "2pc",
@@ -21,92 +21,95 @@ const CROSS_SHARD: [&str; 11] = [
     "2pc-last-agent:ack=early",
 ];
 
-async fn run(strategy: &str, transfer: &Transfer) -> Outcome {
-    let (_context, verbs) = bank::coordinator().await;
-    let report = bank::strategy(strategy).transfer(&verbs, transfer, bank::tries(3)).await;
+async fn run(bank: &Bank, strategy: &str, transfer: &Transfer) -> Outcome {
+    let verbs = bank.teller().await;
+    let report = bank::strategy(strategy).transfer(verbs, transfer, bank::tries(3)).await;
     verbs.drain().await;
-    for _ in 0..500 {
-        if bank::prepared_of(transfer).await.is_empty() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    assert_eq!(bank::prepared_of(transfer).await, Vec::<String>::new(), "{strategy}");
     report.outcome
+}
+
+/// Nothing of `transfer` is prepared any more once the committers of early answers are done.
+async fn ends_up_unprepared(bank: &Bank, transfer: &Transfer) {
+    while !bank.prepared_of(transfer).await.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_strategy_moves_the_money_in_both_directions() {
-    let accounts = Accounts::open().await;
+    let bank = Bank::open().await;
     for (n, strategy) in CROSS_SHARD.iter().enumerate() {
         let n = n as i64 % 10;
-        let (low, high) = (accounts.on(0, n), accounts.on(2, n));
-        let before = (bank::balance(low).await, bank::balance(high).await);
+        let (low, high) = (bank.account(0, n), bank.account(2, n));
+        let before = (bank.balance(low).await, bank.balance(high).await);
         let there = bank::transfer(low, high, 7);
-        assert_eq!(run(strategy, &there).await, Outcome::Committed, "{strategy}");
+        assert_eq!(run(&bank, strategy, &there).await, Outcome::Committed, "{strategy}");
+        ends_up_unprepared(&bank, &there).await;
         let legs = vec![("credit".to_owned(), 7), ("debit".to_owned(), -7)];
-        assert_eq!(bank::legs_of(&there).await, legs, "{strategy}");
+        assert_eq!(bank.legs_of(&there).await, legs, "{strategy}");
         let back = bank::transfer(high, low, 5);
-        assert_eq!(run(strategy, &back).await, Outcome::Committed, "{strategy}");
-        assert_eq!(bank::balance(low).await, before.0 - 2, "{strategy}");
-        assert_eq!(bank::balance(high).await, before.1 + 2, "{strategy}");
+        assert_eq!(run(&bank, strategy, &back).await, Outcome::Committed, "{strategy}");
+        ends_up_unprepared(&bank, &back).await;
+        assert_eq!(bank.balance(low).await, before.0 - 2, "{strategy}");
+        assert_eq!(bank.balance(high).await, before.1 + 2, "{strategy}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_shard_is_one_transaction_whatever_the_strategy() {
-    let accounts = Accounts::open().await;
+    let bank = Bank::open().await;
     for strategy in ["same-shard", "2pc", "2pc-last-agent"] {
-        let transfer = bank::transfer(accounts.on(1, 0), accounts.on(1, 1), 3);
-        assert_eq!(run(strategy, &transfer).await, Outcome::Committed);
-        assert_eq!(bank::legs_of(&transfer).await.len(), 2);
+        let transfer = bank::transfer(bank.account(1, 0), bank.account(1, 1), 3);
+        assert_eq!(run(&bank, strategy, &transfer).await, Outcome::Committed);
+        assert_eq!(bank.legs_of(&transfer).await.len(), 2);
     }
-    assert_eq!(bank::balance(accounts.on(1, 0)).await, OPENING_BALANCE - 9);
-    assert_eq!(bank::balance(accounts.on(1, 1)).await, OPENING_BALANCE + 9);
+    assert_eq!(bank.balance(bank.account(1, 0)).await, OPENING_BALANCE - 9);
+    assert_eq!(bank.balance(bank.account(1, 1)).await, OPENING_BALANCE + 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_id_gets_the_first_answer_and_moves_nothing_twice() {
-    let accounts = Accounts::open().await;
-    let (source, target) = (accounts.on(0, 0), accounts.on(1, 0));
+    let bank = Bank::open().await;
+    let (source, target) = (bank.account(0, 0), bank.account(1, 0));
     let mut expected = OPENING_BALANCE;
     for first in CROSS_SHARD {
         for second in ["2pc", "2pc:log=file", "2pc:statements=one-by-one", "2pc-last-agent"] {
             let transfer = bank::transfer(source, target, 1);
-            assert_eq!(run(first, &transfer).await, Outcome::Committed, "{first}");
+            assert_eq!(run(&bank, first, &transfer).await, Outcome::Committed, "{first}");
+            ends_up_unprepared(&bank, &transfer).await;
             expected -= 1;
-            let repeated = run(second, &bank::again(&transfer)).await;
+            let repeated = run(&bank, second, &bank::again(&transfer)).await;
             assert_eq!(repeated, Outcome::Committed, "{first} then {second}");
-            assert_eq!(bank::balance(source).await, expected, "{first} then {second}");
+            assert_eq!(bank.balance(source).await, expected, "{first} then {second}");
         }
     }
-    let transfer = bank::transfer(accounts.on(2, 0), accounts.on(2, 1), 1);
+    let transfer = bank::transfer(bank.account(2, 0), bank.account(2, 1), 1);
     for _ in 0..3 {
-        assert_eq!(run("same-shard", &bank::again(&transfer)).await, Outcome::Committed);
+        assert_eq!(run(&bank, "same-shard", &bank::again(&transfer)).await, Outcome::Committed);
     }
-    assert_eq!(bank::balance(accounts.on(2, 1)).await, OPENING_BALANCE + 1);
+    assert_eq!(bank.balance(bank.account(2, 1)).await, OPENING_BALANCE + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_id_with_other_arguments_is_refused() {
-    let accounts = Accounts::open().await;
+    let bank = Bank::open().await;
     for strategy in ["2pc", "2pc:log=file", "2pc:statements=one-by-one", "2pc-last-agent"] {
-        let transfer = bank::transfer(accounts.on(0, 0), accounts.on(1, 0), 1);
-        assert_eq!(run(strategy, &transfer).await, Outcome::Committed);
+        let transfer = bank::transfer(bank.account(0, 0), bank.account(1, 0), 1);
+        assert_eq!(run(&bank, strategy, &transfer).await, Outcome::Committed);
         let other =
             Transfer { amount: Amount::new(2).expect("positive"), ..bank::again(&transfer) };
-        assert_eq!(run(strategy, &other).await, Outcome::IdReused, "{strategy}");
-        let other = Transfer { target: accounts.on(1, 1), ..bank::again(&transfer) };
-        assert_eq!(run(strategy, &other).await, Outcome::IdReused, "{strategy}");
+        assert_eq!(run(&bank, strategy, &other).await, Outcome::IdReused, "{strategy}");
+        let other = Transfer { target: bank.account(1, 1), ..bank::again(&transfer) };
+        assert_eq!(run(&bank, strategy, &other).await, Outcome::IdReused, "{strategy}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_recorded_changes_nothing_and_is_final() {
-    let accounts = Accounts::open().await;
-    let closed = accounts.on(2, 9);
-    let full = accounts.on(2, 8);
-    let meddler = bank::client(2).await;
+    let bank = Bank::open().await;
+    let closed = bank.account(2, 9);
+    let full = bank.account(2, 8);
+    let meddler = bank.client(2).await;
     meddler
         .execute("update shardbank.account set closed = true where id = $1", &[&closed.get()])
         .await
@@ -125,36 +128,36 @@ async fn a_refusal_is_recorded_changes_nothing_and_is_final() {
     for strategy in CROSS_SHARD {
         for (source, target, amount, expected) in [
             (
-                accounts.on(0, 0),
-                accounts.on(1, 0),
+                bank.account(0, 0),
+                bank.account(1, 0),
                 OPENING_BALANCE + 1,
                 Rejection::InsufficientFunds,
             ),
             (
-                accounts.on(1, 0),
-                accounts.on(0, 0),
+                bank.account(1, 0),
+                bank.account(0, 0),
                 OPENING_BALANCE + 1,
                 Rejection::InsufficientFunds,
             ),
-            (accounts.on(0, 0), bank::missing_account(2), 1, Rejection::UnknownAccount),
-            (accounts.on(2, 0), bank::missing_account(0), 1, Rejection::UnknownAccount),
-            (accounts.on(0, 0), closed, 1, Rejection::ClosedAccount),
-            (closed, accounts.on(0, 0), 1, Rejection::ClosedAccount),
-            (accounts.on(0, 0), full, 1, Rejection::Overflow),
+            (bank.account(0, 0), bank::missing_account(2), 1, Rejection::UnknownAccount),
+            (bank.account(2, 0), bank::missing_account(0), 1, Rejection::UnknownAccount),
+            (bank.account(0, 0), closed, 1, Rejection::ClosedAccount),
+            (closed, bank.account(0, 0), 1, Rejection::ClosedAccount),
+            (bank.account(0, 0), full, 1, Rejection::Overflow),
         ] {
             let transfer = bank::transfer(source, target, amount);
-            let first = run(strategy, &transfer).await;
+            let first = run(&bank, strategy, &transfer).await;
             assert_eq!(first, Outcome::Rejected(expected), "{strategy}");
-            assert_eq!(bank::legs_of(&transfer).await, vec![], "{strategy} {expected:?}");
+            assert_eq!(bank.legs_of(&transfer).await, vec![], "{strategy} {expected:?}");
             // The obstacle goes away, and the answer stays: it was final.
             for second in [strategy, "2pc", "2pc-last-agent", "2pc:log=file"] {
-                let repeated = run(second, &bank::again(&transfer)).await;
+                let repeated = run(&bank, second, &bank::again(&transfer)).await;
                 assert_eq!(repeated, first, "{strategy} then {second}, {expected:?}");
             }
         }
     }
-    assert_eq!(bank::balance(accounts.on(0, 0)).await, OPENING_BALANCE);
-    assert_eq!(bank::balance(accounts.on(1, 0)).await, OPENING_BALANCE);
+    assert_eq!(bank.balance(bank.account(0, 0)).await, OPENING_BALANCE);
+    assert_eq!(bank.balance(bank.account(1, 0)).await, OPENING_BALANCE);
     // Money that this test made must not disturb the others' books.
     meddler
         .batch_execute(&format!(
@@ -167,11 +170,11 @@ async fn a_refusal_is_recorded_changes_nothing_and_is_final() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_effect_is_never_taken_for_a_vote() {
-    let accounts = Accounts::open().await;
-    let (_context, verbs) = bank::coordinator().await;
+    let bank = Bank::open().await;
+    let (_context, verbs) = bank.coordinator().await;
     for statements in [Statements::Pipelined, Statements::OneMessage, Statements::OneByOne] {
         let how = Preparation { strategy: "2pc", statements, claims_decision: false };
-        let transfer = bank::transfer(accounts.on(0, 0), accounts.on(1, 0), OPENING_BALANCE + 1);
+        let transfer = bank::transfer(bank.account(0, 0), bank.account(1, 0), OPENING_BALANCE + 1);
         let [debit, _credit] = transfer.branches(verbs.routing());
         let gid = Gid {
             cluster: verbs.cluster(),
@@ -184,55 +187,59 @@ async fn a_refused_effect_is_never_taken_for_a_vote() {
         };
         let vote = verbs.prepare(&debit, &gid, how).await;
         assert_eq!(vote, Attempt::Rejected(Rejection::InsufficientFunds), "{statements:?}");
-        assert_eq!(bank::prepared_of(&transfer).await, Vec::<String>::new(), "{statements:?}");
+        assert_eq!(bank.prepared_of(&transfer).await, Vec::<String>::new(), "{statements:?}");
         // The connection that said no carries the next branch as if nothing had been.
-        let next = bank::transfer(accounts.on(0, 0), accounts.on(1, 0), 1);
+        let next = bank::transfer(bank.account(0, 0), bank.account(1, 0), 1);
         let [debit, _credit] = next.branches(verbs.routing());
         let gid = Gid { transfer: next.id, attempt: verbs.next_attempt(), ..gid };
         assert_eq!(verbs.prepare(&debit, &gid, how).await, Attempt::Done, "{statements:?}");
-        assert_eq!(bank::prepared_of(&next).await, [gid.to_string()], "{statements:?}");
+        assert_eq!(bank.prepared_of(&next).await, [gid.to_string()], "{statements:?}");
         verbs.roll_back_prepared(debit.shard, &gid).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_effect_outside_a_branch_does_not_run() {
-    let accounts = Accounts::open().await;
-    let client = bank::client(0).await;
+    let bank = Bank::open().await;
+    let client = bank.client(0).await;
     for function in ["debit", "credit"] {
         let error = client
             .execute(
                 &format!("select shardbank.{function}(gen_random_uuid(), $1, 2, 1, 'test')"),
-                &[&accounts.on(0, 0).get()],
+                &[&bank.account(0, 0).get()],
             )
             .await
             .expect_err("a BEGIN that was cancelled must not leave an effect to commit by itself");
         assert_eq!(error.code().map(|code| code.code()), Some("SB003"));
     }
-    assert_eq!(bank::balance(accounts.on(0, 0)).await, OPENING_BALANCE);
+    assert_eq!(bank.balance(bank.account(0, 0)).await, OPENING_BALANCE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_row_ends_in_an_abort_that_is_recorded() {
-    let accounts = Accounts::open().await;
+    let bank = Bank::open().await;
     for (strategy, locked_shard) in
         [("2pc", 0), ("2pc", 1), ("2pc:log=file", 1), ("2pc-last-agent", 0), ("2pc-last-agent", 1)]
     {
-        let locked = accounts.on(locked_shard, 0);
-        let blocker = bank::client(locked_shard).await;
+        let locked = bank.account(locked_shard, 0);
+        let blocker = bank.client(locked_shard).await;
         blocker.batch_execute("begin").await.expect("begun");
         blocker
             .execute("select 1 from shardbank.account where id = $1 for update", &[&locked.get()])
             .await
             .expect("locked");
-        let transfer = bank::transfer(accounts.on(0, 0), accounts.on(1, 0), 1);
-        let (_context, verbs) = bank::coordinator().await;
+        let transfer = bank::transfer(bank.account(0, 0), bank.account(1, 0), 1);
+        let (_context, verbs) = bank.coordinator().await;
         let report = bank::strategy(strategy).transfer(&verbs, &transfer, bank::tries(2)).await;
         assert_eq!(report.outcome, Outcome::Aborted(AbortReason::LockTimeout), "{strategy}");
         assert_eq!(report.tries, 2, "{strategy}");
         blocker.batch_execute("rollback").await.expect("unlocked");
-        assert_eq!(run(strategy, &bank::again(&transfer)).await, report.outcome, "{strategy}");
-        assert_eq!(run("2pc", &bank::again(&transfer)).await, report.outcome, "{strategy}");
-        assert_eq!(bank::legs_of(&transfer).await, vec![], "{strategy}");
+        assert_eq!(
+            run(&bank, strategy, &bank::again(&transfer)).await,
+            report.outcome,
+            "{strategy}"
+        );
+        assert_eq!(run(&bank, "2pc", &bank::again(&transfer)).await, report.outcome, "{strategy}");
+        assert_eq!(bank.legs_of(&transfer).await, vec![], "{strategy}");
     }
 }

@@ -8,4 +8,6 @@ mod effects;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
+mod recovering;
+#[cfg(test)]
 mod support;
