@@ -4,10 +4,14 @@
 #[cfg(test)]
 mod bank;
 #[cfg(test)]
+mod connecting;
+#[cfg(test)]
 mod effects;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
 mod recovering;
+#[cfg(test)]
+mod shards;
 #[cfg(test)]
 mod support;
