@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod local;
+pub mod operate;
 
 use clap::{Parser, Subcommand};
 
@@ -24,4 +25,12 @@ pub enum Command {
     Init(cluster::InitArguments),
     /// Remove a cluster from the shards, once it was shown and its id typed.
     Clean(cluster::CleanArguments),
+    /// Carry out one transfer and explain each step.
+    Transfer(operate::TransferArguments),
+    /// Finish what dead coordinators left.
+    Recover(operate::RecoverArguments),
+    /// Show what is in flight and what it blocks.
+    Status(operate::StatusArguments),
+    /// Prove that no money was made or lost.
+    Audit(operate::AuditArguments),
 }

@@ -1,11 +1,16 @@
 //! The subcommands, one file each: gather, call, print. Printing happens here and in `main`,
 //! nowhere else.
 
+pub mod audit;
 pub mod clean;
 mod cluster;
+mod coordinator;
 pub mod init;
 pub mod local;
 mod output;
+pub mod recover;
+pub mod status;
+pub mod transfer;
 
 use std::process::ExitCode;
 
@@ -59,5 +64,9 @@ pub fn run(cli: Cli) -> Result<(), Stop> {
         Command::Local(arguments) => local::run(arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Clean(arguments) => clean::run(&arguments),
+        Command::Transfer(arguments) => transfer::run(&arguments),
+        Command::Recover(arguments) => recover::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
     }
 }

@@ -59,14 +59,31 @@ impl Presence {
         name: String,
     ) -> Result<Self, ShardError> {
         let (client, epoch) = take_epoch(&target, cluster, &name).await?;
-        let (sender, receiver) = watch::channel(Some(epoch));
+        Ok(Self::kept(cluster, target, name, Some((client, epoch))))
+    }
+
+    /// The same for a recoverer, who has work to do while shard 0 is away: an epoch is taken when
+    /// it comes back.
+    #[must_use]
+    pub fn begin_when_reachable(cluster: ClusterId, target: ShardTarget, name: String) -> Self {
+        Self::kept(cluster, target, name, None)
+    }
+
+    fn kept(
+        cluster: ClusterId,
+        target: ShardTarget,
+        name: String,
+        begun: Option<(Client, Epoch)>,
+    ) -> Self {
+        let (client, epoch) = begun.unzip();
+        let (sender, receiver) = watch::channel(epoch);
         let keeper = tokio::spawn(keep(client, target, cluster, name, sender));
-        Ok(Self {
+        Self {
             cluster,
             epoch: receiver,
             attempts: Arc::default(),
             _keeper: Arc::new(Keeper(keeper)),
-        })
+        }
     }
 
     /// The epoch under which something may be started now, if there is one.
@@ -138,18 +155,20 @@ async fn take_epoch(
 
 /// Watches the session; when it is lost, says so and takes a new epoch on a new one.
 async fn keep(
-    mut client: Client,
+    mut client: Option<Client>,
     target: ShardTarget,
     cluster: ClusterId,
     name: String,
     sender: watch::Sender<Option<Epoch>>,
 ) {
     loop {
-        while is_alive(&client).await {
-            tokio::time::sleep(HEARTBEAT).await;
+        if let Some(client) = &client {
+            while is_alive(client).await {
+                tokio::time::sleep(HEARTBEAT).await;
+            }
         }
         sender.send_replace(None);
-        client = loop {
+        client = Some(loop {
             match take_epoch(&target, cluster, &name).await {
                 Ok((client, epoch)) => {
                     sender.send_replace(Some(epoch));
@@ -158,7 +177,7 @@ async fn keep(
                 // Shard 0 is away: whoever wants to start something is told so by `epoch`.
                 Err(_) => tokio::time::sleep(HEARTBEAT / 4).await,
             }
-        };
+        });
     }
 }
 

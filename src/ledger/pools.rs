@@ -35,6 +35,9 @@ impl Default for PoolSettings {
     }
 }
 
+/// What a recoverer's sessions are named by while shard 0 is away. No coordinator has it.
+const NO_EPOCH: Epoch = Epoch(0);
+
 /// The connections of one thread.
 pub struct Pools {
     cluster: Cluster,
@@ -50,17 +53,12 @@ struct OfEpoch {
 
 impl Pools {
     /// Connections for the epoch that `presence` has now; none is made yet.
-    ///
-    /// # Errors
-    /// There is no epoch, and none can be had.
-    pub async fn open(
-        cluster: Cluster,
-        presence: Presence,
-        settings: PoolSettings,
-    ) -> Result<Self, ShardError> {
-        let epoch = presence.epoch().await?;
+    #[must_use]
+    pub fn new(cluster: Cluster, presence: Presence, settings: PoolSettings) -> Self {
+        // Without an epoch nothing can be started, but the dead can still be cleared away.
+        let epoch = presence.current().unwrap_or(NO_EPOCH);
         let current = RwLock::new(Arc::new(OfEpoch::new(&cluster, epoch, &settings)));
-        Ok(Self { cluster, presence, settings, current })
+        Self { cluster, presence, settings, current }
     }
 
     /// The epoch under which something may be started now; the connections are that epoch's.

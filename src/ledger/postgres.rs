@@ -69,15 +69,9 @@ struct Inner {
 impl PostgresVerbs {
     /// Verbs with connections of their own. Must be called inside the runtime that will use
     /// them.
-    ///
-    /// # Errors
-    /// There is no epoch, and none can be had.
-    pub async fn open(
-        context: CoordinatorContext,
-        settings: PoolSettings,
-    ) -> Result<Self, ShardError> {
-        let pools =
-            Pools::open(context.cluster.clone(), context.presence.clone(), settings).await?;
+    #[must_use]
+    pub fn new(context: CoordinatorContext, settings: PoolSettings) -> Self {
+        let pools = Pools::new(context.cluster.clone(), context.presence.clone(), settings);
         let routing = context.cluster.routing();
         let name = format!("{}:{}", host_name(), std::process::id());
         let inner = Arc::new(Inner { context, routing, pools, name });
@@ -86,7 +80,7 @@ impl PostgresVerbs {
         for _ in 0..COMMITTERS {
             tokio::spawn(commit_queued(Arc::clone(&inner), Arc::clone(&queue)));
         }
-        Ok(Self { inner, committers })
+        Self { inner, committers }
     }
 
     /// Its connections.

@@ -12,6 +12,7 @@ pub mod passfile;
 mod place;
 pub mod preflight;
 pub mod prepared;
+pub mod reachable;
 pub mod removal;
 pub mod schema;
 pub mod secret;

@@ -115,7 +115,7 @@ impl Bank {
             cluster,
             armed: None,
         };
-        let verbs = PostgresVerbs::open(context.clone(), settings).await.expect("verbs");
+        let verbs = PostgresVerbs::new(context.clone(), settings);
         (context, verbs)
     }
 
@@ -197,7 +197,7 @@ impl Bank {
 
 /// An account that is on `shard` and does not exist.
 pub fn missing_account(shard: u16) -> AccountId {
-    AccountId::new(3_000_000_001 - (3_000_000_000 % 3) + i64::from(shard)).expect("positive")
+    AccountId::new(3_000_000_001 + i64::from(shard)).expect("positive")
 }
 
 /// A transfer under a fresh id.

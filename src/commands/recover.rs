@@ -1,0 +1,254 @@
+//! `shardbank recover`: finishes what dead coordinators left, once or for as long as it runs.
+
+use std::io::{self, BufRead, Write};
+use std::time::{Duration, Instant};
+
+use super::cluster::{PATIENCE, required_shards, runtime};
+use super::coordinator::{context, process_name, settings};
+use super::output::print;
+use super::{Exit, Stop};
+use crate::cli::operate::{Forced, RecoverArguments};
+use crate::coordination::presence::Presence;
+use crate::ledger::postgres::PostgresVerbs;
+use crate::outcome::{AbortReason, Decision, Finish, Refusal};
+use crate::shards::ShardTarget;
+use crate::shards::cluster::Cluster;
+use crate::shards::reachable;
+use crate::strategies::recovery::{Recovered, recover};
+use crate::transfer::ShardIndex;
+use crate::verbs::{DecisionKey, Gid, Register, Verbs};
+
+/// How long the branches of a living coordinator are left alone, where nobody says otherwise.
+pub(super) const GRACE: Duration = Duration::from_secs(5);
+const BETWEEN_PASSES: Duration = Duration::from_millis(200);
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Recovers.
+///
+/// # Errors
+/// Something is left in doubt, or somebody acted against a verdict.
+pub fn run(arguments: &RecoverArguments) -> Result<(), Stop> {
+    let forced = arguments.forced().map_err(|line| Stop::new(Exit::Usage, line))?;
+    let targets = required_shards(&arguments.shards)?;
+    runtime()?.block_on(async {
+        let verbs = open(targets, arguments).await?;
+        match forced {
+            Some((verdict, gid)) => force(&verbs, verdict, &gid, arguments.yes).await,
+            None if arguments.watch => watch(&verbs, arguments.grace()).await,
+            None => once(&verbs, arguments.grace()).await,
+        }
+    })
+}
+
+/// Opens the cluster with whatever shards can be reached: one that is away delays no other.
+async fn open(
+    targets: Vec<ShardTarget>,
+    arguments: &RecoverArguments,
+) -> Result<PostgresVerbs, Stop> {
+    let found = reachable::look(&targets, PATIENCE)
+        .await
+        .map_err(|lines| Stop { exit: Exit::Failed, lines })?;
+    for line in &found.unreachable {
+        writeln!(io::stderr(), "warning: {line}").ok();
+    }
+    let cluster = Cluster::new(found.cluster, targets);
+    let target = cluster.target(ShardIndex(0)).clone();
+    let presence = match Presence::begin(cluster.id(), target.clone(), process_name()).await {
+        Ok(presence) => presence,
+        Err(error) => {
+            writeln!(
+                io::stderr(),
+                "warning: {error}; nobody's sessions can be ended without it, and nobody can be \
+                 called dead; verdicts are right all the same"
+            )
+            .ok();
+            Presence::begin_when_reachable(cluster.id(), target, process_name())
+        }
+    };
+    let context = context(cluster, presence, &arguments.coordinator);
+    Ok(PostgresVerbs::new(context, settings(&arguments.coordinator)))
+}
+
+async fn once(verbs: &PostgresVerbs, grace: Duration) -> Result<(), Stop> {
+    let started = Instant::now();
+    let mut total = Recovered::default();
+    // What was young at the first look is old enough, or gone, once the grace period is over.
+    let deadline = started + grace + Duration::from_secs(1);
+    loop {
+        let pass = recover(verbs, grace).await;
+        let in_flight = pass.in_flight;
+        let is_clean = pass.is_clean();
+        total.committed += pass.committed;
+        total.rolled_back += pass.rolled_back;
+        total.false_aborts += pass.false_aborts;
+        total.closed_epochs.extend(pass.closed_epochs.iter().copied());
+        let found_damage = total.damage.len();
+        total.damage.extend(pass.damage.iter().cloned());
+        if (in_flight == 0 && is_clean) || Instant::now() >= deadline {
+            total.damage.truncate(found_damage);
+            total.merge(Recovered {
+                committed: 0,
+                rolled_back: 0,
+                false_aborts: 0,
+                closed_epochs: Vec::new(),
+                ..pass
+            });
+            break;
+        }
+        tokio::time::sleep(BETWEEN_PASSES).await;
+    }
+    print(&in_words(&total, started.elapsed()))?;
+    verdict(&total)
+}
+
+async fn watch(verbs: &PostgresVerbs, grace: Duration) -> Result<(), Stop> {
+    print("recovering every second; Ctrl-C ends it")?;
+    let mut last = Recovered::default();
+    loop {
+        let started = Instant::now();
+        let pass = recover(verbs, grace).await;
+        let did_something = pass.committed + pass.rolled_back > 0
+            || !pass.closed_epochs.is_empty()
+            || pass.is_clean() != last.is_clean();
+        if did_something {
+            print(&in_words(&pass, started.elapsed()))?;
+        }
+        last = pass;
+        tokio::select! {
+            () = tokio::time::sleep(WATCH_EVERY) => {}
+            _ = tokio::signal::ctrl_c() => return verdict(&last),
+        }
+    }
+}
+
+fn in_words(recovered: &Recovered, took: Duration) -> String {
+    let mut line = format!(
+        "{} branch(es) committed, {} rolled back, {} in flight, {} dead coordinator(s) cleared \
+         away, in {:.0} ms",
+        recovered.committed,
+        recovered.rolled_back,
+        recovered.in_flight,
+        recovered.closed_epochs.len(),
+        took.as_secs_f64() * 1000.0
+    );
+    if recovered.false_aborts > 0 {
+        line.push_str(&format!(
+            "; {} of those rolled back belonged to coordinators that were alive and slow",
+            recovered.false_aborts
+        ));
+    }
+    line
+}
+
+fn verdict(recovered: &Recovered) -> Result<(), Stop> {
+    let mut lines = Vec::new();
+    for (shard, gid, verdict) in &recovered.damage {
+        lines.push(format!(
+            "shard {shard}: heuristic damage: {gid} was finished by hand against its verdict \
+             ({}); compare both accounts and correct them by a transfer of their own",
+            super::transfer::decision_in_words(*verdict)
+        ));
+    }
+    for (shard, gid, why) in &recovered.in_doubt {
+        lines.push(format!("shard {shard}: {gid} stays in doubt: {why}"));
+    }
+    for (shard, gid) in &recovered.unfinished {
+        lines.push(format!("shard {shard}: {gid} could not be finished; recover again"));
+    }
+    lines.extend(recovered.unreachable.iter().map(ToString::to_string));
+    if !recovered.damage.is_empty() {
+        Err(Stop { exit: Exit::InvariantBroken, lines })
+    } else if !lines.is_empty() {
+        Err(Stop { exit: Exit::Incomplete, lines })
+    } else {
+        Ok(())
+    }
+}
+
+/// Decides a transfer by hand and carries it out on every shard that has a branch of it.
+async fn force(
+    verbs: &PostgresVerbs,
+    forced: Forced,
+    gid: &Gid,
+    confirmed: bool,
+) -> Result<(), Stop> {
+    if gid.cluster != verbs.cluster() {
+        return Err(Stop::new(
+            Exit::Usage,
+            format!("{gid} belongs to another cluster; these shards are {}", verbs.cluster()),
+        ));
+    }
+    let failed = |error: crate::outcome::ShardError| Stop::new(Exit::Failed, error.to_string());
+    let mut branches = Vec::new();
+    for shard in verbs.routing().shards() {
+        let here = verbs.list_prepared(shard).await.map_err(failed)?;
+        branches.extend(
+            here.into_iter()
+                .filter(|branch| branch.gid.transfer == gid.transfer)
+                .map(|branch| (shard, branch.gid)),
+        );
+    }
+    if !branches.iter().any(|(_, found)| found == gid) {
+        return Err(Stop::new(Exit::Failed, format!("{gid} is prepared on none of the shards")));
+    }
+    let word = match forced {
+        Forced::Commit => "commit",
+        Forced::Abort => "abort",
+    };
+    print(&format!("transfer {} has these prepared branches:", gid.transfer))?;
+    for (shard, found) in &branches {
+        print(&format!("  shard {shard}: {found}"))?;
+    }
+    if !confirmed {
+        print(&format!(
+            "forcing `{word}` overrules whatever its lost log says; if a branch was finished \
+             otherwise elsewhere, money is made or lost. Type the transfer id to go on:"
+        ))?;
+        let mut typed = String::new();
+        io::stdin().lock().read_line(&mut typed).ok();
+        if typed.trim() != gid.transfer.to_string() {
+            return Err(Stop::new(Exit::Usage, "that is not the transfer id; nothing was done"));
+        }
+    }
+    // The table on home is asked first, by writing: a decision that stands there is not
+    // overruled by anybody.
+    let key = DecisionKey { register: Register::Table, ..gid.decision_key() };
+    let wanted = match forced {
+        Forced::Commit => Decision::Commit,
+        Forced::Abort => Decision::Abort(Refusal::Aborted(AbortReason::Forced)),
+    };
+    let standing = match wanted {
+        Decision::Commit => {
+            let participants = [branches[0].0, branches[branches.len() - 1].0];
+            verbs.decide(&key, participants, wanted).await
+        }
+        Decision::Abort(why) => verbs.decide_abort(&key, why).await,
+    };
+    let standing = standing.map_err(failed)?;
+    if std::mem::discriminant(&standing) != std::mem::discriminant(&wanted) {
+        return Err(Stop::new(
+            Exit::Failed,
+            format!(
+                "home shard {} says otherwise: {}; run recover without --force",
+                key.home,
+                super::transfer::decision_in_words(standing)
+            ),
+        ));
+    }
+    for (shard, found) in &branches {
+        let finish = match forced {
+            Forced::Commit => verbs.commit_prepared(*shard, found).await,
+            Forced::Abort => verbs.roll_back_prepared(*shard, found).await,
+        };
+        match finish {
+            Finish::Done => print(&format!("  shard {shard}: {found}: {word}, done"))?,
+            other => {
+                return Err(Stop::new(
+                    Exit::Incomplete,
+                    format!("shard {shard}: {found}: not finished ({other:?}); force it again"),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
