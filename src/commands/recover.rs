@@ -32,11 +32,13 @@ pub fn run(arguments: &RecoverArguments) -> Result<(), Stop> {
     let targets = required_shards(&arguments.shards)?;
     runtime()?.block_on(async {
         let verbs = open(targets, arguments).await?;
-        match forced {
+        let ended = match forced {
             Some((verdict, gid)) => force(&verbs, verdict, &gid, arguments.yes).await,
             None if arguments.watch => watch(&verbs, arguments.grace()).await,
             None => once(&verbs, arguments.grace()).await,
-        }
+        };
+        verbs.retire().await;
+        ended
     })
 }
 

@@ -61,6 +61,9 @@ async fn transfer(targets: Vec<ShardTarget>, arguments: &TransferArguments) -> R
     if arguments.coordinator.fail_at.is_none() {
         recover(&verbs, super::recover::GRACE).await;
     }
+    // Connecting is not a part of the protocol, and would be timed with its first step.
+    let filled = verbs.pools().fill().await;
+    filled.map_err(|error| Stop::new(Exit::Failed, error.to_string()))?;
     let explanation = Explanation { began: Instant::now() };
     let observed = Observed::new(&verbs, &explanation);
     let strategy = &arguments.strategy;
@@ -69,8 +72,11 @@ async fn transfer(targets: Vec<ShardTarget>, arguments: &TransferArguments) -> R
         print(&format!("  in doubt: {error}; recovering"))?;
         report = resolve(&verbs, &transfer, arguments, report).await;
     }
-    verbs.drain().await;
-    conclude(&transfer, &report, explanation.began.elapsed())
+    let took = explanation.began.elapsed();
+    if !matches!(report.outcome, Outcome::InDoubt(_)) {
+        verbs.retire().await;
+    }
+    conclude(&transfer, &report, took)
 }
 
 /// Recovers and asks again under the same id, until there is an answer or patience ends.

@@ -5,6 +5,7 @@ pub mod books;
 pub mod effect;
 pub mod inspection;
 pub mod leg;
+pub mod messenger;
 pub mod pools;
 pub mod postgres;
 pub mod recovering;

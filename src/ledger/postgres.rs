@@ -1,9 +1,8 @@
 //! The storage verbs on Postgres.
 //!
-//! One value serves one thread: its connections belong to the runtime that made them. A verb
-//! takes a connection, sends, waits no longer than the settings' patience, and gives the
-//! connection back only when its transaction has ended for certain; otherwise the connection is
-//! closed and the answer says that nobody knows.
+//! One value serves one thread: its connections belong to the runtime that made them. What a
+//! verb is in SQL stands beside the table that it is about; how a message is sent, and what is
+//! known of it afterwards, in `messenger`.
 
 use std::future::Future;
 use std::io::Write;
@@ -18,13 +17,12 @@ use crate::coordination::decision_log::LogError;
 use crate::coordination::decision_logs::DecisionLogs;
 use crate::coordination::presence::Presence;
 use crate::fail_points::FailPoint;
+use crate::ledger::messenger::Messenger;
 use crate::ledger::pools::{PoolSettings, Pools};
 use crate::ledger::{effect, leg, recovering};
 use crate::outcome::{Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone};
 use crate::shards::cluster::Cluster;
-use crate::shards::failure::{Meaning, describe, meaning_of};
 use crate::shards::prepared;
-use crate::shards::session::Session;
 use crate::transfer::{
     Branch, ClusterId, Epoch, IdOrigin, LegKind, Routing, ShardIndex, Transfer, TransferId,
 };
@@ -62,7 +60,7 @@ pub struct PostgresVerbs {
 struct Inner {
     context: CoordinatorContext,
     routing: Routing,
-    pools: Pools,
+    messenger: Messenger,
     name: String,
 }
 
@@ -74,7 +72,7 @@ impl PostgresVerbs {
         let pools = Pools::new(context.cluster.clone(), context.presence.clone(), settings);
         let routing = context.cluster.routing();
         let name = format!("{}:{}", host_name(), std::process::id());
-        let inner = Arc::new(Inner { context, routing, pools, name });
+        let inner = Arc::new(Inner { context, routing, messenger: Messenger::new(pools), name });
         let (committers, queue) = mpsc::channel(COMMITTER_QUEUE);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..COMMITTERS {
@@ -86,7 +84,28 @@ impl PostgresVerbs {
     /// Its connections.
     #[must_use]
     pub fn pools(&self) -> &Pools {
-        &self.inner.pools
+        self.inner.messenger.pools()
+    }
+
+    /// Ends this coordinator in order, after its last transfer: where nothing of it is prepared on
+    /// any shard and no message of it can still be running, its epoch is closed and its decision
+    /// log removed. Otherwise, or where a shard does not answer, that is left to recovery.
+    pub async fn retire(&self) {
+        self.drain().await;
+        let Some(epoch) = self.inner.context.presence.current() else { return };
+        if self.inner.messenger.has_lost_track() {
+            return;
+        }
+        for shard in self.inner.routing.shards() {
+            match self.list_prepared(shard).await {
+                Ok(branches) if branches.iter().all(|branch| branch.gid.epoch != epoch) => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+        if self.close_epoch(epoch).await.is_ok() {
+            // A file that stays behind is one that nothing refers to.
+            self.inner.context.logs.retire(epoch).ok();
+        }
     }
 
     /// Waits until nothing is queued for the committers any more.
@@ -113,7 +132,8 @@ async fn commit_queued(inner: Arc<Inner>, queue: Queue) {
         let mut all_done = true;
         for (shard, gid) in &branches {
             // Whatever is not finished here is finished by recovery: the decision stands.
-            all_done &= inner.finish(*shard, &prepared::commit(gid)).await == Finish::Done;
+            all_done &=
+                inner.messenger.finish(*shard, &prepared::commit(gid)).await == Finish::Done;
         }
         if all_done && let Some((_, gid)) = branches.first() {
             inner.forget(&gid.decision_key());
@@ -122,105 +142,6 @@ async fn commit_queued(inner: Arc<Inner>, queue: Queue) {
 }
 
 impl Inner {
-    /// Runs `act` on a connection to `shard`. Where it runs into the end of patience the
-    /// connection is closed, because its statement may still be running.
-    async fn on<T>(
-        &self,
-        shard: ShardIndex,
-        act: impl AsyncFnOnce(&Session) -> T,
-    ) -> Result<(T, Session), Missed> {
-        let session = self.pools.session(shard).await.map_err(Missed::NotSent)?;
-        let patience = self.pools.settings().patience;
-        match tokio::time::timeout(patience, act(&session)).await {
-            Ok(answer) => Ok((answer, session)),
-            Err(_) => Err(Missed::Unanswered(ShardError {
-                shard,
-                sqlstate: None,
-                message: format!("no answer within {} s", patience.as_secs_f32()),
-            })),
-        }
-    }
-
-    async fn attempt(
-        &self,
-        shard: ShardIndex,
-        act: impl AsyncFnOnce(&Session) -> Attempt,
-    ) -> Attempt {
-        match self.on(shard, act).await {
-            Ok((unknown @ Attempt::Unknown(_), _closed)) => unknown,
-            Ok((attempt, session)) => {
-                session.settled();
-                attempt
-            }
-            Err(Missed::NotSent(error)) => Attempt::Failed(error),
-            Err(Missed::Unanswered(error)) => Attempt::Unknown(error),
-        }
-    }
-
-    /// A statement that commits by itself, whose failure is an error.
-    async fn ask<T>(
-        &self,
-        shard: ShardIndex,
-        act: impl AsyncFnOnce(&Session) -> Result<T, tokio_postgres::Error>,
-    ) -> Result<T, Failure> {
-        match self.on(shard, act).await {
-            Ok((Ok(answer), session)) => {
-                session.settled();
-                Ok(answer)
-            }
-            Ok((Err(error), session)) => {
-                let meaning = meaning_of(&error);
-                if meaning != Meaning::Unknown {
-                    session.settled();
-                }
-                Err(Failure { meaning, error: describe(shard, &error) })
-            }
-            Err(Missed::NotSent(error)) => Err(Failure { meaning: Meaning::Failed, error }),
-            Err(Missed::Unanswered(error)) => Err(Failure { meaning: Meaning::Unknown, error }),
-        }
-    }
-
-    /// Inserts a leg, or says what keeps it out.
-    async fn place(
-        &self,
-        shard: ShardIndex,
-        transfer: TransferId,
-        kind: LegKind,
-        insert: impl AsyncFnOnce(&Session) -> Result<bool, tokio_postgres::Error>,
-    ) -> Result<Tombstone, ShardError> {
-        let placed = self
-            .ask(shard, async |session| {
-                if insert(session).await? {
-                    return Ok(Tombstone::Placed);
-                }
-                // The insert waited until whatever stood in its way was committed, so a separate
-                // statement sees it.
-                Ok(leg::read(session, transfer, kind)
-                    .await?
-                    .map_or(Tombstone::InFlight, Tombstone::Stands))
-            })
-            .await;
-        match placed {
-            Ok(tombstone) => Ok(tombstone),
-            Err(Failure { meaning: Meaning::Retry(_), .. }) => Ok(Tombstone::InFlight),
-            Err(failure) => Err(failure.error),
-        }
-    }
-
-    async fn finish(&self, shard: ShardIndex, statement: &str) -> Finish {
-        let finished = self.on(shard, async |session| session.batch_execute(statement).await).await;
-        match finished {
-            Ok((result, session)) => {
-                let finish = prepared::finish_of(shard, result);
-                if !matches!(finish, Finish::Unknown(_)) {
-                    session.settled();
-                }
-                finish
-            }
-            Err(Missed::NotSent(error) | Missed::Unanswered(error)) => Finish::Unknown(error),
-        }
-    }
-
     async fn decide(
         &self,
         key: &DecisionKey,
@@ -239,6 +160,7 @@ impl Inner {
         }
         let by = &self.name;
         let standing = self
+            .messenger
             .ask(home, async |session| {
                 decision::decide(session, key.transfer, participants, wanted, by).await
             })
@@ -260,19 +182,6 @@ impl Inner {
     }
 }
 
-/// Why there is no answer.
-enum Missed {
-    /// Nothing was sent.
-    NotSent(ShardError),
-    /// It was sent, and may still be running.
-    Unanswered(ShardError),
-}
-
-struct Failure {
-    meaning: Meaning,
-    error: ShardError,
-}
-
 impl Verbs for PostgresVerbs {
     fn routing(&self) -> Routing {
         self.inner.routing
@@ -289,7 +198,7 @@ impl Verbs for PostgresVerbs {
             sqlstate: None,
             message: error.to_string(),
         })?;
-        self.inner.pools.epoch().await
+        self.inner.messenger.pools().epoch().await
     }
 
     fn next_attempt(&self) -> u64 {
@@ -303,6 +212,7 @@ impl Verbs for PostgresVerbs {
         strategy: &'static str,
     ) -> Attempt {
         self.inner
+            .messenger
             .attempt(shard, async |session| match transfer.origin {
                 IdOrigin::Fresh => {
                     effect::transfer_locally(session, shard, transfer, strategy).await
@@ -325,6 +235,7 @@ impl Verbs for PostgresVerbs {
         }
         let by = &self.inner.name;
         self.inner
+            .messenger
             .attempt(branch.shard, async |session| {
                 effect::prepare(session, branch, gid, how, by).await
             })
@@ -339,6 +250,7 @@ impl Verbs for PostgresVerbs {
     ) -> Attempt {
         let by = &self.inner.name;
         self.inner
+            .messenger
             .attempt(branch.shard, async |session| {
                 effect::apply_and_decide(session, branch, participants, strategy, by).await
             })
@@ -352,6 +264,7 @@ impl Verbs for PostgresVerbs {
         strategy: &'static str,
     ) -> Result<Tombstone, ShardError> {
         self.inner
+            .messenger
             .place(branch.shard, branch.transfer.id, branch.kind, async |session| {
                 leg::refuse(session, branch, refusal, strategy).await
             })
@@ -365,6 +278,7 @@ impl Verbs for PostgresVerbs {
         kind: LegKind,
     ) -> Result<Tombstone, ShardError> {
         self.inner
+            .messenger
             .place(shard, transfer, kind, async |session| {
                 leg::entomb(session, transfer, kind).await
             })
@@ -378,6 +292,7 @@ impl Verbs for PostgresVerbs {
         kind: LegKind,
     ) -> Result<Option<StandingLeg>, ShardError> {
         self.inner
+            .messenger
             .ask(shard, async |session| leg::read(session, transfer, kind).await)
             .await
             .map_err(|failure| failure.error)
@@ -397,11 +312,11 @@ impl Verbs for PostgresVerbs {
     }
 
     async fn commit_prepared(&self, shard: ShardIndex, gid: &Gid) -> Finish {
-        self.inner.finish(shard, &prepared::commit(gid)).await
+        self.inner.messenger.finish(shard, &prepared::commit(gid)).await
     }
 
     async fn roll_back_prepared(&self, shard: ShardIndex, gid: &Gid) -> Finish {
-        self.inner.finish(shard, &prepared::roll_back(gid)).await
+        self.inner.messenger.finish(shard, &prepared::roll_back(gid)).await
     }
 
     async fn commit_prepared_later(&self, branches: Vec<(ShardIndex, Gid)>) {
@@ -418,17 +333,18 @@ impl Verbs for PostgresVerbs {
     async fn list_prepared(&self, shard: ShardIndex) -> Result<Vec<PreparedBranch>, ShardError> {
         let cluster = self.cluster();
         self.inner
+            .messenger
             .ask(shard, async |session| recovering::list_prepared(session, cluster).await)
             .await
             .map_err(|failure| failure.error)
     }
 
     async fn open_epochs(&self) -> Result<Vec<Epoch>, ShardError> {
-        recovering::on_shard_0(&self.inner.pools, recovering::open_epochs).await
+        recovering::on_shard_0(self.inner.messenger.pools(), recovering::open_epochs).await
     }
 
     async fn close_epoch(&self, epoch: Epoch) -> Result<(), ShardError> {
-        recovering::on_shard_0(&self.inner.pools, async |session| {
+        recovering::on_shard_0(self.inner.messenger.pools(), async |session| {
             recovering::close_epoch(session, epoch).await
         })
         .await
@@ -438,14 +354,14 @@ impl Verbs for PostgresVerbs {
         if self.inner.context.presence.current() == Some(epoch) {
             return Ok(Liveness::Own);
         }
-        recovering::on_shard_0(&self.inner.pools, async |session| {
+        recovering::on_shard_0(self.inner.messenger.pools(), async |session| {
             recovering::liveness(session, epoch).await
         })
         .await
     }
 
     async fn end_sessions(&self, shard: ShardIndex, epoch: Epoch) -> Result<(), ShardError> {
-        recovering::end_sessions(&self.inner.pools, shard, epoch).await
+        recovering::end_sessions(self.inner.messenger.pools(), shard, epoch).await
     }
 
     async fn back_off(&self, next_try: u32) {

@@ -222,12 +222,7 @@ async fn a_locked_row_ends_in_an_abort_that_is_recorded() {
         [("2pc", 0), ("2pc", 1), ("2pc:log=file", 1), ("2pc-last-agent", 0), ("2pc-last-agent", 1)]
     {
         let locked = bank.account(locked_shard, 0);
-        let blocker = bank.client(locked_shard).await;
-        blocker.batch_execute("begin").await.expect("begun");
-        blocker
-            .execute("select 1 from shardbank.account where id = $1 for update", &[&locked.get()])
-            .await
-            .expect("locked");
+        let blocker = bank.lock(locked).await;
         let transfer = bank::transfer(bank.account(0, 0), bank.account(1, 0), 1);
         let (_context, verbs) = bank.coordinator().await;
         let report = bank::strategy(strategy).transfer(&verbs, &transfer, bank::tries(2)).await;

@@ -113,12 +113,7 @@ async fn a_slow_coordinator_finds_that_it_has_been_decided_against() {
 async fn a_prepare_that_outlives_its_coordinator_never_becomes_an_orphan() {
     let bank = Bank::open().await;
     let source = bank.account(0, 0);
-    let blocker = bank.client(0).await;
-    blocker.batch_execute("begin").await.expect("begun");
-    blocker
-        .execute("select 1 from shardbank.account where id = $1 for update", &[&source.get()])
-        .await
-        .expect("locked");
+    let blocker = bank.lock(source).await;
     let transfer = bank::transfer(source, bank.account(1, 0), 5);
     let (context, verbs) = bank.patient_coordinator().await;
     let epoch = verbs.epoch().await.expect("an epoch");
@@ -188,12 +183,7 @@ async fn a_session_that_is_cut_leaves_the_answer_to_the_register() {
     for strategy in ["2pc", "2pc:log=file", "2pc-last-agent", "same-shard"] {
         let shards = if strategy == "same-shard" { (0, 0) } else { (0, 1) };
         let (source, target) = (bank.account(shards.0, 2), bank.account(shards.1, 3));
-        let blocker = bank.client(shards.1).await;
-        blocker.batch_execute("begin").await.expect("begun");
-        blocker
-            .execute("select 1 from shardbank.account where id = $1 for update", &[&target.get()])
-            .await
-            .expect("locked");
+        let blocker = bank.lock(target).await;
         let transfer = bank::transfer(source, target, 1);
         let (_context, verbs) = bank.patient_coordinator().await;
         let epoch = verbs.epoch().await.expect("an epoch");
