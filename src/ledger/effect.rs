@@ -30,8 +30,6 @@ const BEGIN: &str = "begin; set local shardbank.branch = on";
 const INSERT_LEG: &str = "insert into shardbank.leg (transfer_id, kind, account_id, amount, \
     outcome, counter_account_id, requested_amount, strategy) \
     values ($1, $2, $3, $4, 'applied', $5, $6, $7)";
-/// A leg of this id stands: what the functions say as SB001, in the textbook's own words.
-const UNIQUE_VIOLATION: &str = "23505";
 const CHANGE_BALANCE: &str = "select shardbank.change_balance($1, $2)";
 const CLAIM: &str = "select shardbank.claim_decision($1, $2, $3)";
 
@@ -122,9 +120,6 @@ pub async fn prepare(
     };
     match prepared {
         Ok(()) => Attempt::Done,
-        Err(error) if error.code().is_some_and(|code| code.code() == UNIQUE_VIOLATION) => {
-            Attempt::LegStands
-        }
         Err(error) => attempt_of(branch.shard, &error),
     }
 }

@@ -34,7 +34,8 @@ pub fn meaning(sqlstate: &str, session_ends: bool) -> Meaning {
         return Meaning::Unknown;
     }
     match sqlstate {
-        "SB001" => Meaning::LegStands,
+        // Effects insert legs; every other insert of ours says what it does on conflict.
+        "23505" => Meaning::LegStands,
         "SB002" => Meaning::DecisionStands,
         "SB100" | "40001" => Meaning::Retry(AbortReason::Serialization),
         "SB101" => Meaning::Rejected(Rejection::UnknownAccount),
@@ -98,7 +99,7 @@ mod tests {
     #[test]
     fn every_code_has_the_meaning_that_is_safe() {
         for (code, expected) in [
-            ("SB001", Meaning::LegStands),
+            ("23505", Meaning::LegStands),
             ("SB002", Meaning::DecisionStands),
             ("SB103", Meaning::Rejected(Rejection::InsufficientFunds)),
             ("40001", Meaning::Retry(AbortReason::Serialization)),
