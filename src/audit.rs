@@ -32,7 +32,7 @@ use crate::verbs::Gid;
 /// Connecting takes no longer than this.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a half-visible transfer may take to become whole before its shards' word is final.
-const SETTLING: Duration = Duration::from_secs(10);
+const SETTLING: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How many offending rows of a kind are printed.
 const SHOWN: usize = 20;

@@ -2,6 +2,8 @@
 //! Where no Postgres is installed these tests fail, and the message says how to install it.
 
 #[cfg(test)]
+mod auditing;
+#[cfg(test)]
 mod bank;
 #[cfg(test)]
 mod connecting;
