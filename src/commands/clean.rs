@@ -10,7 +10,7 @@ use crate::cli::cluster::CleanArguments;
 use crate::outcome::ShardError;
 use crate::shards::ShardTarget;
 use crate::shards::marker::SchemaState;
-use crate::shards::removal::{self, Found};
+use crate::shards::removal::{self, COUNTED_MAX, Found};
 use crate::transfer::ClusterId;
 
 /// Shows what is there, asks, and removes it.
@@ -58,10 +58,11 @@ fn description(found: &[Found], targets: &[ShardTarget]) -> String {
             SchemaState::NotPermitted => "a schema shardbank that this role may not see".to_owned(),
             SchemaState::Unfinished(cluster) => format!("an unfinished init of cluster {cluster}"),
             SchemaState::Ours(marker) => format!(
-                "shard {} of {} of cluster {}, {} accounts",
+                "shard {} of {} of cluster {}, {}{} accounts",
                 marker.index,
                 marker.count,
                 marker.cluster,
+                if one.accounts.is_some_and(|count| count > COUNTED_MAX) { "about " } else { "" },
                 one.accounts.unwrap_or_default()
             ),
         };

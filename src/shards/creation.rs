@@ -7,20 +7,17 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use futures_util::SinkExt;
 use futures_util::future::{join_all, try_join_all};
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, Transaction};
 use uuid::Uuid;
 
+use super::copy_rows::CopyRows;
 use super::failure::describe;
 use super::target::ShardTarget;
 use super::{marker, schema};
 use crate::outcome::ShardError;
 use crate::transfer::{ClusterId, ShardIndex};
-
-/// Rows between two reports of progress.
-const ROWS_PER_REPORT: u64 = 8192;
 
 /// Why a cluster was not made.
 #[derive(Debug, thiserror::Error)]
@@ -185,22 +182,7 @@ async fn write_all(
     transaction.batch_execute(&marker::comment(cluster)).await?;
     transaction.batch_execute(schema::ACCOUNT).await?;
     let copying = Instant::now();
-    // FREEZE is possible because the table was made in this transaction; the index is cheaper
-    // afterwards.
-    let copy = "copy shardbank.account (id, balance, opening_balance) from stdin \
-                with (format binary, freeze)";
-    let sink = transaction.copy_in(copy).await?;
-    let mut writer = pin!(BinaryCopyInWriter::new(sink, &[Type::INT8, Type::INT8, Type::INT8]));
-    let mut unreported = 0;
-    for (id, balance) in rows {
-        writer.as_mut().write(&[&id, &balance, &balance]).await?;
-        unreported += 1;
-        if unreported == ROWS_PER_REPORT {
-            progress(std::mem::take(&mut unreported));
-        }
-    }
-    let rows = writer.finish().await?;
-    progress(unreported);
+    let rows = copy_accounts(&transaction, rows, progress).await?;
     let copy = copying.elapsed();
     transaction.batch_execute("alter table shardbank.account add primary key (id)").await?;
     for file in schema::OTHERS {
@@ -209,6 +191,31 @@ async fn write_all(
     transaction.commit().await?;
     client.batch_execute("vacuum (analyze) shardbank.account").await?;
     Ok(Load { rows, copy, total: begun.elapsed() })
+}
+
+/// Sends the accounts, and returns how many the server took.
+async fn copy_accounts(
+    transaction: &Transaction<'_>,
+    rows: impl Iterator<Item = (i64, i64)>,
+    progress: impl Fn(u64),
+) -> Result<u64, Error> {
+    // FREEZE is possible because the table was made in this transaction; the index is cheaper
+    // afterwards.
+    let copy = "copy shardbank.account (id, balance, opening_balance) from stdin \
+                with (format binary, freeze)";
+    let mut sink = pin!(transaction.copy_in(copy).await?);
+    let mut encoder = CopyRows::new();
+    for (id, balance) in rows {
+        encoder.push([id, balance, balance]);
+        if let Some((chunk, rows)) = encoder.take_if_full() {
+            sink.send(chunk).await?;
+            progress(rows);
+        }
+    }
+    let (chunk, rows) = encoder.finish();
+    sink.send(chunk).await?;
+    progress(rows);
+    sink.finish().await
 }
 
 /// Grants `role` what it needs to run, on every shard.

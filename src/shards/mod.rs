@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod connect;
 pub mod conninfo;
+mod copy_rows;
 pub mod creation;
 pub mod environment;
 pub mod facts;

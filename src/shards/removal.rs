@@ -17,12 +17,15 @@ use crate::outcome::ShardError;
 use crate::transfer::{ClusterId, ShardIndex};
 use crate::verbs::Gid;
 
+/// Above this many accounts their number is the server's own estimate.
+pub const COUNTED_MAX: i64 = 1_000_000;
+
 /// What is on one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Whose schema.
     pub state: SchemaState,
-    /// How many accounts, where the schema is complete; an estimate above a million.
+    /// How many accounts, where the schema is complete; above [`COUNTED_MAX`], about.
     pub accounts: Option<i64>,
     /// The cluster's prepared transactions.
     pub prepared: Vec<String>,
@@ -99,8 +102,8 @@ async fn look(client: &Client) -> Result<Found, Error> {
         // Counting tens of millions takes longer than anybody wants to wait for a number.
         let count = "select coalesce((select nullif(c.reltuples, -1)::int8 \
                  from pg_catalog.pg_class c where c.oid = 'shardbank.account'::regclass \
-                 and c.reltuples > 1000000), (select count(*) from shardbank.account))";
-        found.accounts = Some(client.query_one(count, &[]).await?.get(0));
+                 and c.reltuples > $1::float8), (select count(*) from shardbank.account))";
+        found.accounts = Some(client.query_one(count, &[&(COUNTED_MAX as f64)]).await?.get(0));
     }
     let Some(cluster) = state.cluster() else { return Ok(found) };
     let prepared = "select gid from pg_catalog.pg_prepared_xacts \
