@@ -47,6 +47,7 @@ pub mod fail_points;
 pub mod ledger;
 pub mod local;
 pub mod outcome;
+pub mod report;
 pub mod shards;
 pub mod strategies;
 pub mod transfer;

@@ -4,16 +4,21 @@
 //! own and hands it over now and then; all histograms are kept elsewhere. `bench` does not know
 //! which strategy it drives, and prints and writes nothing.
 
+pub mod connector;
 pub mod driver;
 pub mod durations;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 mod job;
 pub mod load;
 pub mod plan;
 pub mod recorder;
+pub mod results;
 pub mod sample;
+pub mod standing;
 pub mod statistics;
+pub mod summary;
 pub mod tally;
 pub mod trace;
+pub mod wal;
 pub mod workload;

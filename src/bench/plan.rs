@@ -8,6 +8,7 @@ use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::Serialize;
 
+use crate::bench::recorder::INTERVAL_NS;
 use crate::bench::workload::{Access, Workload};
 use crate::config::{BenchConfig, Distribution, HotOn, Values, problems};
 use crate::strategies::Strategy;
@@ -30,6 +31,21 @@ pub enum Length {
     Time(Duration),
     /// When each client has done so many transfers.
     Transfers(u64),
+}
+
+impl Length {
+    /// The end of the last interval that the load reaches into, in nanoseconds, where the run
+    /// ends by time. What ends later was drained.
+    #[must_use]
+    pub fn load_ns(self) -> Option<u64> {
+        match self {
+            Self::Time(time) => {
+                let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+                Some(ns.div_ceil(INTERVAL_NS).saturating_mul(INTERVAL_NS))
+            }
+            Self::Transfers(_) => None,
+        }
+    }
 }
 
 /// One combination of everything that may be swept.

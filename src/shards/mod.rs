@@ -24,6 +24,7 @@ pub mod target;
 pub mod tls;
 pub mod url;
 mod verdicts;
+pub mod wal;
 
 pub use connect::ConnectError;
 pub use environment::Environment;

@@ -1,0 +1,419 @@
+//! `summary.csv`, `intervals.csv` and `transfers.csv`.
+//!
+//! Columns keep their names and their order for good; a new one is added at the end. A figure
+//! that is not known is an empty cell, never `nan`. Text that a spreadsheet would take for a
+//! formula is quoted by an apostrophe.
+
+use jiff::Timestamp;
+
+use crate::bench::results::{Results, RunIntervals, SCHEMA_VERSION};
+use crate::bench::sample::Sample;
+use crate::bench::summary::Summary;
+use crate::bench::workload::Access;
+use crate::transfer::Routing;
+
+/// The columns of `summary.csv`.
+pub const SUMMARY_COLUMNS: [&str; 67] = [
+    "schema_version",
+    "run_id",
+    "started_at",
+    "tool_version",
+    "strategy",
+    "strategy_options",
+    "run",
+    "seed",
+    "durable",
+    "shards",
+    "accounts",
+    "clients",
+    "distribution",
+    "zipf_theta",
+    "hot_accounts",
+    "hot_percent",
+    "cross_shard_percent",
+    "fault",
+    "rate_target",
+    "rate_achieved_ratio",
+    "warmup_s",
+    "duration_s",
+    "attempted",
+    "committed",
+    "rejected",
+    "aborted",
+    "failed",
+    "compensated",
+    "skipped",
+    "in_doubt",
+    "retried",
+    "retries",
+    "serialization_failures",
+    "deadlock_failures",
+    "lock_timeouts",
+    "fenced_out",
+    "connection_errors",
+    "other_failures",
+    "false_aborts",
+    "throughput_tps",
+    "latency_mean_us",
+    "latency_min_us",
+    "latency_p50_us",
+    "latency_p90_us",
+    "latency_p95_us",
+    "latency_p99_us",
+    "latency_p999_us",
+    "latency_max_us",
+    "service_p50_us",
+    "service_p99_us",
+    "lag_p99_us",
+    "lag_max_us",
+    "lock_hold_p50_us",
+    "lock_hold_p99_us",
+    "window_p50_us",
+    "window_p99_us",
+    "half_visible_ratio",
+    "round_trips_per_transfer",
+    "wal_flushes_per_transfer",
+    "wal_bytes_per_transfer",
+    "client_cpu_us_per_transfer",
+    "conserved",
+    "violations",
+    "orphan_prepared",
+    "unfinished",
+    "recovery_ms",
+    "warnings",
+];
+
+/// The columns of `intervals.csv`.
+pub const INTERVAL_COLUMNS: [&str; 20] = [
+    "interval_start",
+    "run_id",
+    "strategy",
+    "run",
+    "phase",
+    "attempted",
+    "committed",
+    "rejected",
+    "aborted",
+    "failed",
+    "compensated",
+    "skipped",
+    "retries",
+    "in_flight",
+    "in_doubt",
+    "p50_us",
+    "p95_us",
+    "p99_us",
+    "max_us",
+    "event",
+];
+
+/// The columns of `transfers.csv`.
+pub const TRANSFER_COLUMNS: [&str; 18] = [
+    "run_id",
+    "strategy",
+    "run",
+    "client_id",
+    "transfer_no",
+    "transfer_id",
+    "due_us",
+    "started_us",
+    "ended_us",
+    "tries",
+    "outcome",
+    "sqlstate",
+    "failed_phase",
+    "source_shard",
+    "target_shard",
+    "source_account",
+    "target_account",
+    "amount",
+];
+
+/// `summary.csv`.
+#[must_use]
+pub fn summary(results: &Results) -> Vec<u8> {
+    let rows = results.summaries.iter().map(|summary| summary_row(results, summary));
+    file(&SUMMARY_COLUMNS, rows)
+}
+
+/// `intervals.csv`.
+#[must_use]
+pub fn intervals(runs: &[RunIntervals]) -> Vec<u8> {
+    file(&INTERVAL_COLUMNS, runs.iter().flat_map(interval_rows))
+}
+
+/// The first line of `transfers.csv`.
+#[must_use]
+pub fn transfers_header() -> Vec<u8> {
+    file(&TRANSFER_COLUMNS, std::iter::empty())
+}
+
+/// Whose transfers are written.
+#[derive(Debug, Clone, Copy)]
+pub struct TransfersOf<'a> {
+    /// The run's row.
+    pub run_id: &'a str,
+    /// The strategy with its options.
+    pub strategy: &'a str,
+    /// Which block, counted from 1.
+    pub run: u32,
+    /// Where accounts live.
+    pub routing: Routing,
+}
+
+/// Lines of `transfers.csv`.
+#[must_use]
+pub fn transfers(of: TransfersOf<'_>, samples: &[Sample]) -> Vec<u8> {
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    for sample in samples {
+        write(&mut writer, transfer_row(of, sample));
+    }
+    writer.into_inner().expect("writing to memory does not fail")
+}
+
+fn file(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<u8> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(columns).expect("writing to memory does not fail");
+    for row in rows {
+        write(&mut writer, row);
+    }
+    writer.into_inner().expect("writing to memory does not fail")
+}
+
+fn write(writer: &mut csv::Writer<Vec<u8>>, row: Vec<String>) {
+    writer.write_record(row).expect("every row has as many cells as there are columns");
+}
+
+fn summary_row(results: &Results, s: &Summary) -> Vec<String> {
+    let (theta, hot_accounts, hot_percent) = match s.point.access {
+        Access::Uniform => (None, None, None),
+        Access::Zipfian { theta } => (Some(theta), None, None),
+        Access::Hotspot { accounts, percent } => (None, Some(accounts), Some(percent)),
+    };
+    let distribution = match s.point.access {
+        Access::Uniform => "uniform",
+        Access::Zipfian { .. } => "zipfian",
+        Access::Hotspot { .. } => "hotspot",
+    };
+    let t = &s.tally;
+    let audit = s.audit.as_ref();
+    vec![
+        SCHEMA_VERSION.to_string(),
+        text(&s.run_id),
+        s.started_at.clone(),
+        results.tool.version.clone(),
+        text(&s.strategy),
+        text(&s.strategy_options),
+        s.run.to_string(),
+        s.point.seed.to_string(),
+        s.durable.to_string(),
+        s.point.shards.to_string(),
+        s.point.accounts.to_string(),
+        s.point.clients.to_string(),
+        distribution.to_owned(),
+        number(theta),
+        count(hot_accounts),
+        number(hot_percent),
+        number(Some(s.cross_shard_percent)),
+        String::new(),
+        String::new(),
+        String::new(),
+        number(Some(s.point.warm_up.as_secs_f64())),
+        number(Some(s.duration_s)),
+        t.attempted.to_string(),
+        t.committed.to_string(),
+        t.rejected.to_string(),
+        t.aborted.to_string(),
+        t.failed.to_string(),
+        t.compensated.to_string(),
+        t.skipped.to_string(),
+        t.in_doubt.to_string(),
+        t.retried.to_string(),
+        t.retries.to_string(),
+        t.serialization_failures.to_string(),
+        t.deadlock_failures.to_string(),
+        t.lock_timeouts.to_string(),
+        String::new(),
+        t.connection_errors.to_string(),
+        t.other_failures.to_string(),
+        t.false_aborts.to_string(),
+        number(s.throughput_tps),
+        number(s.latency.mean_us),
+        number(s.latency.min_us),
+        number(s.latency.p50_us),
+        number(s.latency.p90_us),
+        number(s.latency.p95_us),
+        number(s.latency.p99_us),
+        number(s.latency.p999_us),
+        number(s.latency.max_us),
+        number(s.service.p50_us),
+        number(s.service.p99_us),
+        String::new(),
+        String::new(),
+        number(s.lock_hold.p50_us),
+        number(s.lock_hold.p99_us),
+        number(s.window.p50_us),
+        number(s.window.p99_us),
+        String::new(),
+        number(s.round_trips_per_transfer),
+        number(s.wal_flushes_per_transfer),
+        number(s.wal_bytes_per_transfer),
+        number(s.client_cpu_us_per_transfer),
+        audit.map(|audit| audit.conserved.to_string()).unwrap_or_default(),
+        count(audit.map(|audit| audit.violations)),
+        count(audit.map(|audit| audit.orphan_prepared)),
+        count(audit.map(|audit| audit.unfinished)),
+        number(s.recovery_ms),
+        text(&s.warnings.join("; ")),
+    ]
+}
+
+fn interval_rows(run: &RunIntervals) -> impl Iterator<Item = Vec<String>> {
+    run.intervals.iter().map(|interval| {
+        let began_us = run.began_us + i64::try_from(interval.start_ns / 1000).unwrap_or(0);
+        let drained = run.load_ns.is_some_and(|load| interval.start_ns >= load);
+        let us = |ns: Option<u64>| number(ns.map(|ns| ns as f64 / 1000.0));
+        let [p50, p95, p99, longest] = interval.quantiles_ns;
+        let t = &interval.tally;
+        vec![
+            Timestamp::from_microsecond(began_us).map(|at| at.to_string()).unwrap_or_default(),
+            text(&run.run_id),
+            text(&run.strategy),
+            run.run.to_string(),
+            if drained { "drain" } else { "measured" }.to_owned(),
+            t.attempted.to_string(),
+            t.committed.to_string(),
+            t.rejected.to_string(),
+            t.aborted.to_string(),
+            t.failed.to_string(),
+            t.compensated.to_string(),
+            t.skipped.to_string(),
+            t.retries.to_string(),
+            interval.in_flight.to_string(),
+            t.in_doubt.to_string(),
+            us(p50),
+            us(p95),
+            us(p99),
+            us(longest),
+            String::new(),
+        ]
+    })
+}
+
+fn transfer_row(of: TransfersOf<'_>, s: &Sample) -> Vec<String> {
+    let us = |ns: u64| number(Some(ns as f64 / 1000.0));
+    let transfer = &s.transfer;
+    vec![
+        text(of.run_id),
+        text(of.strategy),
+        of.run.to_string(),
+        s.client.to_string(),
+        s.number.to_string(),
+        transfer.id.to_string(),
+        us(s.due_ns),
+        us(s.started_ns),
+        us(s.ended_ns),
+        s.tries.to_string(),
+        s.ending.name().to_owned(),
+        s.sqlstate.map(|code| text(&String::from_utf8_lossy(&code))).unwrap_or_default(),
+        s.failed_phase().map(|phase| phase.name().to_owned()).unwrap_or_default(),
+        of.routing.shard_of(transfer.source).to_string(),
+        of.routing.shard_of(transfer.target).to_string(),
+        transfer.source.to_string(),
+        transfer.target.to_string(),
+        transfer.amount.to_string(),
+    ]
+}
+
+/// Text that no spreadsheet takes for a formula.
+fn text(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\0']);
+    if formula { format!("'{text}") } else { text.to_owned() }
+}
+
+/// A figure with at most three decimals; empty where it is not known.
+fn number(value: Option<f64>) -> String {
+    let Some(value) = value.filter(|value| value.is_finite()) else { return String::new() };
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn count(value: Option<u64>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::recorder::Recorder;
+    use crate::bench::results::tests::results;
+    use crate::bench::sample::Ending;
+    use crate::bench::sample::tests::sample;
+
+    fn read(bytes: &[u8]) -> (Vec<String>, Vec<Vec<String>>) {
+        let mut reader = csv::Reader::from_reader(bytes);
+        let strings = |record: &csv::StringRecord| record.iter().map(str::to_owned).collect();
+        let columns = strings(reader.headers().expect("a header"));
+        let rows = reader.records().map(|row| strings(&row.expect("a row"))).collect();
+        (columns, rows)
+    }
+
+    #[test]
+    fn every_row_has_a_cell_for_every_column_and_no_nan() {
+        let (columns, rows) = read(&summary(&results()));
+        assert_eq!(columns, SUMMARY_COLUMNS);
+        assert_eq!(rows.len(), results().summaries.len());
+        for cell in rows.iter().flatten() {
+            assert!(!cell.to_lowercase().contains("nan") && cell != "inf", "{cell}");
+        }
+        let column = |name| columns.iter().position(|column| column == name).expect("exists");
+        assert_eq!(rows[0][column("latency_max_us")], "50");
+        assert_eq!(rows[0][column("latency_p99_us")], "", "too few samples");
+        assert_eq!(rows[0][column("wal_flushes_per_transfer")], "5");
+    }
+
+    #[test]
+    fn text_that_looks_like_a_formula_is_disarmed() {
+        let mut results = results();
+        results.summaries[0].warnings = vec!["=cmd()|' /C calc'!A0, \"quoted\"".to_owned()];
+        let (_, rows) = read(&summary(&results));
+        assert_eq!(rows[0].last().expect("cells"), "'=cmd()|' /C calc'!A0, \"quoted\"");
+        for start in ["=", "+", "-", "@", "\t", "\r", "\0"] {
+            assert_eq!(text(&format!("{start}1")), format!("'{start}1"));
+        }
+        assert_eq!(text("plain - text"), "plain - text");
+    }
+
+    #[test]
+    fn intervals_and_transfers_have_their_columns() {
+        let mut recorder = Recorder::default();
+        let one = sample(Ending::Committed, 100, 1_200_000);
+        recorder.record(&one);
+        let run = RunIntervals {
+            run_id: "r".to_owned(),
+            began_us: 1_000_000,
+            strategy: "2pc".to_owned(),
+            run: 1,
+            load_ns: Some(1_000_000_000),
+            intervals: recorder.into_intervals(),
+        };
+        let (columns, rows) = read(&intervals(&[run]));
+        assert_eq!(columns, INTERVAL_COLUMNS);
+        assert_eq!(rows[0][0], "1970-01-01T00:00:01Z");
+        assert_eq!([&rows[0][4], &rows[1][4]], ["measured", "drain"]);
+        assert_eq!([&rows[0][13], &rows[1][13]], ["1", "0"]);
+
+        let of = TransfersOf { run_id: "r", strategy: "2pc", run: 1, routing: Routing::new(2) };
+        let (columns, rows) = read(&[transfers_header(), transfers(of, &[one])].concat());
+        assert_eq!(columns, TRANSFER_COLUMNS);
+        assert_eq!(rows[0][10], "committed");
+        assert_eq!([&rows[0][13], &rows[0][14]], ["0", "1"]);
+    }
+
+    #[test]
+    fn numbers_are_short_and_exact() {
+        assert_eq!(number(Some(1500.0)), "1500");
+        assert_eq!(number(Some(0.123_456)), "0.123");
+        assert_eq!((number(Some(f64::NAN)), number(None)), (String::new(), String::new()));
+    }
+}

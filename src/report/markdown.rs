@@ -1,0 +1,116 @@
+//! `report.md`: the table and what has to be known to believe it.
+
+use crate::bench::results::Results;
+use crate::bench::standing::Standing;
+use crate::report::table::{columns, heading, notes};
+
+/// `report.md`.
+#[must_use]
+pub fn report(results: &Results) -> Vec<u8> {
+    let mut text = format!("# {}\n\n", escaped(&results.id));
+    if let Some(question) = &results.config.description {
+        text.push_str(&format!("{}\n\n", escaped(question)));
+    }
+    let made = results.summaries.len();
+    text.push_str(&format!(
+        "Made by shardbank {} ({}, {} build) from {}; {made} of {} runs.\n\n",
+        results.tool.version,
+        results.tool.commit,
+        results.tool.profile,
+        results.started_at,
+        results.runs_planned
+    ));
+    for point in &results.points {
+        let here: Vec<&Standing> =
+            results.standings.iter().filter(|standing| standing.point == *point).collect();
+        if !here.is_empty() {
+            text.push_str(&format!("## {}\n\n{}\n", heading(point), table(&here)));
+            for note in notes(&here) {
+                text.push_str(&format!("- {}\n", escaped(&note)));
+            }
+            text.push('\n');
+        }
+    }
+    text.push_str(&surroundings(results));
+    text.into_bytes()
+}
+
+fn table(standings: &[&Standing]) -> String {
+    let columns = columns();
+    let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let mut text = row(columns.iter().map(|(name, _)| (*name).to_owned()).collect());
+    text.push_str(&format!("| --- |{}\n", " ---: |".repeat(columns.len() - 1)));
+    for standing in standings {
+        text.push_str(&row(columns.iter().map(|(_, figure)| escaped(&figure(standing))).collect()));
+    }
+    text
+}
+
+fn surroundings(results: &Results) -> String {
+    let mut text = String::from("## Surroundings\n\n");
+    let memory = results.host.memory_bytes.map_or_else(String::new, |bytes| {
+        format!(", {:.1} GiB of memory", bytes as f64 / f64::from(1 << 30))
+    });
+    text.push_str(&format!(
+        "- load from {}, {} processors{memory}\n",
+        results.host.platform, results.host.cores
+    ));
+    for cluster in &results.clusters {
+        let whose = if cluster.local { "started by the tool" } else { "given" };
+        for (i, shard) in cluster.shards.iter().enumerate() {
+            let settings: Vec<String> =
+                shard.settings.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+            let trip = shard
+                .round_trip_us
+                .map_or_else(String::new, |us| format!(", round trip {us:.0} µs"));
+            text.push_str(&format!(
+                "- shard {i} ({whose}): {}, Postgres {}{trip}; {}\n",
+                escaped(&shard.target),
+                escaped(&shard.server_version),
+                escaped(&settings.join(", "))
+            ));
+        }
+    }
+    for warning in &results.warnings {
+        text.push_str(&format!("- warning: {}\n", escaped(warning)));
+    }
+    text
+}
+
+/// Text that neither ends a cell nor starts a link, a tag or an emphasis.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for character in text.chars() {
+        match character {
+            '|' | '[' | ']' | '<' | '>' | '*' | '_' | '`' | '\\' => {
+                escaped.push('\\');
+                escaped.push(character);
+            }
+            '\n' | '\r' => escaped.push(' '),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::results::tests::results;
+
+    #[test]
+    fn the_report_has_a_row_for_each_strategy_and_says_what_made_it() {
+        let text = String::from_utf8(report(&results())).expect("text");
+        assert!(text.contains("| same-shard |"), "{text}");
+        assert!(text.contains("| 2pc:log=file |"), "{text}");
+        assert!(text.contains("10 of 10 runs"), "{text}");
+    }
+
+    #[test]
+    fn words_of_the_users_own_stay_words() {
+        let mut results = results();
+        results.config.description = Some("a | b <script>".to_owned());
+        let text = String::from_utf8(report(&results)).expect("text");
+        assert!(text.contains("a \\| b \\<script\\>"), "{text}");
+    }
+}

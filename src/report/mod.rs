@@ -1,0 +1,8 @@
+//! What is told of results, as bytes. Pure: no clock, no file, no terminal.
+
+pub mod csv;
+pub mod histograms;
+pub mod json;
+pub mod markdown;
+pub mod table;
+mod units;

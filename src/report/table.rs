@@ -1,0 +1,231 @@
+//! The table on the terminal: a row for each strategy at each point.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+
+use crate::bench::plan::{Length, Point};
+use crate::bench::results::Results;
+use crate::bench::standing::Standing;
+use crate::bench::statistics::Verdict;
+use crate::bench::workload::Access;
+use crate::report::units::{NOT_AVAILABLE, figure, three_digits, time};
+
+/// Below this many columns of text only the most telling figures are shown.
+const WIDE: u16 = 150;
+/// Where the width is not known.
+const WIDTH_DEFAULT: u16 = 200;
+
+/// The table of all points, with what has to be said about it. `width` is the terminal's.
+#[must_use]
+pub fn table(results: &Results, width: Option<u16>) -> String {
+    let width = width.unwrap_or(WIDTH_DEFAULT);
+    let mut text = String::new();
+    for point in &results.points {
+        let here: Vec<&Standing> =
+            results.standings.iter().filter(|standing| standing.point == *point).collect();
+        if here.is_empty() {
+            continue;
+        }
+        text.push_str(&heading(point));
+        text.push('\n');
+        text.push_str(&rows(&here, width).to_string());
+        text.push('\n');
+        for note in notes(&here) {
+            text.push_str(&note);
+            text.push('\n');
+        }
+        text.push('\n');
+    }
+    for warning in &results.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    text
+}
+
+/// A point in words.
+#[must_use]
+pub fn heading(point: &Point) -> String {
+    let access = match point.access {
+        Access::Uniform => "uniform".to_owned(),
+        Access::Zipfian { theta } => format!("zipfian {theta}"),
+        Access::Hotspot { accounts, percent } => {
+            format!("{accounts} hot accounts take {percent} %")
+        }
+    };
+    let length = match point.length {
+        Length::Time(time) => format!("{} s a run", three_digits(time.as_secs_f64())),
+        Length::Transfers(transfers) => format!("{transfers} transfers a client"),
+    };
+    format!(
+        "{} shards, {} clients, {} accounts ({access}), {} % across shards, {length}, seed {}",
+        point.shards,
+        point.clients,
+        three_digits(point.accounts as f64),
+        point.cross_shard_percent,
+        point.seed
+    )
+}
+
+/// A column: its heading, and its figure.
+pub type Column = (&'static str, fn(&Standing) -> String);
+
+const NARROW_COLUMNS: [Column; 7] = [
+    ("strategy", |s| s.strategy.clone()),
+    ("tps", throughput),
+    ("vs reference", comparison),
+    ("p50", |s| time(s.latency_us[0])),
+    ("p99", |s| time(s.latency_us[2])),
+    ("WAL flushes", flushes),
+    ("books", books),
+];
+
+const WIDE_COLUMNS: [Column; 15] = [
+    ("strategy", |s| s.strategy.clone()),
+    ("across", |s| format!("{} %", s.cross_shard_percent)),
+    ("tps", throughput),
+    ("vs reference", comparison),
+    ("p50", |s| time(s.latency_us[0])),
+    ("p95", |s| time(s.latency_us[1])),
+    ("p99", |s| time(s.latency_us[2])),
+    ("max", |s| time(s.latency_us[3])),
+    ("locks p50", |s| time(s.lock_hold_us[0])),
+    ("window p50", |s| time(s.window_p50_us)),
+    ("trips", |s| figure(s.round_trips_per_transfer)),
+    ("WAL flushes", flushes),
+    ("client CPU", |s| time(s.client_cpu_us_per_transfer)),
+    ("not done · retries", not_done),
+    ("books", books),
+];
+
+/// The columns where there is room for all.
+#[must_use]
+pub const fn columns() -> &'static [Column] {
+    &WIDE_COLUMNS
+}
+
+fn rows(standings: &[&Standing], width: u16) -> Table {
+    let columns: &[Column] = if width < WIDE { &NARROW_COLUMNS } else { &WIDE_COLUMNS };
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width)
+        .set_header(columns.iter().map(|(name, _)| *name));
+    for standing in standings {
+        table.add_row(columns.iter().enumerate().map(|(i, (_, figure))| {
+            let alignment = if i == 0 { CellAlignment::Left } else { CellAlignment::Right };
+            Cell::new(figure(standing)).set_alignment(alignment)
+        }));
+    }
+    table
+}
+
+fn throughput(s: &Standing) -> String {
+    match s.throughput_error_tps {
+        Some(error) => format!("{} ± {}", figure(s.throughput_tps), three_digits(error)),
+        None => figure(s.throughput_tps),
+    }
+}
+
+fn comparison(s: &Standing) -> String {
+    let Some(comparison) = s.comparison else {
+        return if s.is_reference { "1".to_owned() } else { NOT_AVAILABLE.to_owned() };
+    };
+    let ratio = three_digits(comparison.ratio);
+    match (s.verdict, comparison.interval) {
+        (Some(Verdict::NoDifferenceShown), Some((low, high))) => {
+            format!("{ratio} [{}, {}] no difference shown", three_digits(low), three_digits(high))
+        }
+        (Some(Verdict::Lower | Verdict::Higher), Some((low, high))) => {
+            format!("{ratio} [{}, {}]", three_digits(low), three_digits(high))
+        }
+        _ => ratio,
+    }
+}
+
+/// Forced writes of a transfer; those of a decision log in a file are told apart.
+fn flushes(s: &Standing) -> String {
+    match s.wal_flushes_per_transfer {
+        None => NOT_AVAILABLE.to_owned(),
+        Some((servers, file)) if file > 0.0 => format!(
+            "{} ({} + {} file)",
+            three_digits(servers + file),
+            three_digits(servers),
+            three_digits(file)
+        ),
+        Some((servers, _)) => three_digits(servers),
+    }
+}
+
+fn not_done(s: &Standing) -> String {
+    let not_done = s.rejected + s.not_carried_out;
+    format!("{not_done} · {}", figure(s.retries_per_transfer))
+}
+
+fn books(s: &Standing) -> String {
+    match s.conserved {
+        Some(true) => "balanced",
+        Some(false) => "BROKEN",
+        None => "not audited",
+    }
+    .to_owned()
+}
+
+/// What has to be said under the table of one point.
+#[must_use]
+pub fn notes(standings: &[&Standing]) -> Vec<String> {
+    let mut notes = Vec::new();
+    let bounded = standings.iter().any(|s| s.cross_shard_percent == 0.0)
+        && standings.iter().any(|s| s.cross_shard_percent > 0.0);
+    if bounded {
+        notes.push(
+            "same-shard carries every transfer within one shard: it is the bound, not a rival"
+                .to_owned(),
+        );
+    }
+    if standings.iter().any(|s| s.verdict == Some(Verdict::TooFewRuns)) {
+        notes.push(
+            "fewer than 5 runs: no comparison can be made with confidence; add --runs 5".to_owned(),
+        );
+    }
+    if standings.iter().any(|s| s.latency_us.iter().any(Option::is_none)) {
+        notes.push("n/a: too few transfers stand behind the figure".to_owned());
+    }
+    for standing in standings {
+        for warning in &standing.warnings {
+            notes.push(format!("{}: {warning}", standing.strategy));
+        }
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::results::tests::results;
+
+    #[test]
+    fn a_wide_table_tells_all_and_a_narrow_one_fits() {
+        let wide = table(&results(), Some(220));
+        assert!(wide.contains("5.00 (4.00 + 1.00 file)"), "{wide}");
+        assert!(wide.contains("same-shard carries every transfer"), "{wide}");
+        for width in [60, 80, 100] {
+            let narrow = table(&results(), Some(width));
+            let lines = narrow.lines().filter(|line| line.contains(['│', '┆', '─']));
+            for line in lines {
+                assert!(line.chars().count() <= usize::from(width), "{width}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn books_that_do_not_balance_cannot_be_overlooked() {
+        let mut results = results();
+        results.standings[0].conserved = Some(false);
+        assert!(table(&results, None).contains("BROKEN"));
+    }
+
+    #[test]
+    fn figures_that_stand_on_too_little_are_not_told() {
+        assert!(table(&results(), None).contains("n/a: too few transfers"));
+    }
+}
