@@ -121,7 +121,7 @@ pub struct Plan {
     /// How many blocks there are at each point.
     pub runs: u32,
     /// What every account holds at the start of a run, in minor units.
-    pub initial_balance: u64,
+    pub opening_balance: u64,
     /// The points, in an order that changes the shards least often.
     pub points: Vec<Point>,
 }
@@ -178,7 +178,7 @@ impl Plan {
             strategies,
             reference,
             runs: config.runs.unwrap_or(1),
-            initial_balance: config.initial_balance.unwrap_or(0),
+            opening_balance: config.opening_balance.unwrap_or(0),
             points: points(config, around),
         })
     }

@@ -1,7 +1,5 @@
 //! Everything that one call of `bench` found out: what the reports are made of.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use crate::bench::plan::Point;
@@ -9,6 +7,7 @@ use crate::bench::recorder::Interval;
 use crate::bench::standing::Standing;
 use crate::bench::summary::Summary;
 use crate::config::BenchConfig;
+use crate::shards::facts::ShardFacts;
 
 /// The version of the files' columns and keys.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -45,19 +44,6 @@ pub struct Host {
     pub cores: u32,
     /// Bytes of memory, where the system says.
     pub memory_bytes: Option<u64>,
-}
-
-/// One shard, as it was found.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct ShardFacts {
-    /// Where it is, without a password.
-    pub target: String,
-    /// The server's version.
-    pub server_version: String,
-    /// How long a message and its answer take, in microseconds: the median of a few.
-    pub round_trip_us: Option<f64>,
-    /// The settings that matter, by name.
-    pub settings: BTreeMap<String, String>,
 }
 
 /// The shards of one or several points.

@@ -1,6 +1,7 @@
 //! Every flag of the command line. Parses; never acts. No other module sees a type of clap's,
 //! but for `commands`, which is handed the parsed arguments.
 
+pub mod bench;
 pub mod cluster;
 pub mod local;
 pub mod operate;
@@ -19,6 +20,10 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Measure strategies under load, and prove afterwards that no money was made or lost.
+    Bench(Box<bench::BenchCommand>),
+    /// Print the configuration that `bench` would run with, as a file that it reads.
+    Config(Box<bench::BenchArguments>),
     /// Local Postgres servers that stay between commands.
     Local(local::LocalArguments),
     /// Make a cluster on the shards: the tables, and accounts with money.

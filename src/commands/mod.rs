@@ -2,6 +2,7 @@
 //! nowhere else.
 
 pub mod audit;
+pub mod bench;
 pub mod clean;
 mod cluster;
 mod coordinator;
@@ -61,6 +62,8 @@ impl Stop {
 /// Whatever stopped it, with the exit code that says so.
 pub fn run(cli: Cli) -> Result<(), Stop> {
     match cli.command {
+        Command::Bench(command) => bench::run(&command),
+        Command::Config(arguments) => bench::config(&arguments),
         Command::Local(arguments) => local::run(arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Clean(arguments) => clean::run(&arguments),

@@ -30,7 +30,7 @@ pub fn problems(config: &BenchConfig) -> Vec<String> {
     numbers(&mut found, "hot_percent", c.hot_percent.as_ref(), 0.0, 100.0);
     numbers(&mut found, "cross_shard_percent", c.cross_shard_percent.as_ref(), 0.0, 100.0);
     number(&mut found, "runs", c.runs, 1, 1000);
-    number(&mut found, "initial_balance", c.initial_balance, 0, 1_000_000_000_000);
+    number(&mut found, "opening_balance", c.opening_balance, 0, 1_000_000_000_000);
     number(&mut found, "progress", c.progress, 0.1, 3600.0);
     if c.distribution.as_ref().is_some_and(|given| given.as_slice().is_empty()) {
         found.push("distribution is an empty list; give at least one value".to_owned());

@@ -27,7 +27,7 @@ const KEYS: [&str; 27] = [
     "clients",
     "jobs",
     "accounts",
-    "initial_balance",
+    "opening_balance",
     "amount_max",
     "distribution",
     "zipf_theta",

@@ -99,7 +99,7 @@ pub struct BenchConfig {
     pub accounts: Option<Values<u64>>,
     /// What every account holds at the start of a run, in minor units.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub initial_balance: Option<u64>,
+    pub opening_balance: Option<u64>,
     /// Amounts are drawn from 1 to this, in minor units.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount_max: Option<Values<u64>>,
@@ -156,7 +156,7 @@ impl BenchConfig {
             warmup: Some(Values::one(1.0)),
             clients: Some(Values::one(16)),
             accounts: Some(Values::one(10_000)),
-            initial_balance: Some(1_000_000),
+            opening_balance: Some(1_000_000),
             amount_max: Some(Values::one(100)),
             distribution: Some(Values::one(Distribution::Uniform)),
             max_tries: Some(Values::one(10)),
@@ -188,7 +188,7 @@ impl BenchConfig {
             clients: self.clients.or(below.clients),
             jobs: self.jobs.or(below.jobs),
             accounts: self.accounts.or(below.accounts),
-            initial_balance: self.initial_balance.or(below.initial_balance),
+            opening_balance: self.opening_balance.or(below.opening_balance),
             amount_max: self.amount_max.or(below.amount_max),
             distribution: self.distribution.or(below.distribution),
             zipf_theta: self.zipf_theta.or(below.zipf_theta),

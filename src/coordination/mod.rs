@@ -1,6 +1,7 @@
 //! What outlives a coordinator: its epoch, the decisions, and the file that may hold them. One
 //! module a table.
 
+pub mod bench_lock;
 pub mod coordinator;
 pub mod decision;
 pub mod decision_log;

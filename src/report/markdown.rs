@@ -60,13 +60,11 @@ fn surroundings(results: &Results) -> String {
         for (i, shard) in cluster.shards.iter().enumerate() {
             let settings: Vec<String> =
                 shard.settings.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-            let trip = shard
-                .round_trip_us
-                .map_or_else(String::new, |us| format!(", round trip {us:.0} µs"));
             text.push_str(&format!(
-                "- shard {i} ({whose}): {}, Postgres {}{trip}; {}\n",
-                escaped(&shard.target),
+                "- shard {i} ({whose}): {}, Postgres {}, round trip {} µs; {}\n",
+                escaped(&shard.name),
                 escaped(&shard.server_version),
+                shard.round_trip_us,
                 escaped(&settings.join(", "))
             ));
         }

@@ -1,0 +1,270 @@
+//! Where a benchmark runs: a cluster, checked, locked against other benchmarks, and this
+//! process's epoch on it.
+
+use std::time::{Duration, Instant};
+
+use tokio::task::block_in_place;
+
+use crate::audit::{AuditReport, audit};
+use crate::bench::plan::{Plan, Point};
+use crate::bench::results::ClusterFacts;
+use crate::cli::bench::BenchArguments;
+use crate::commands::cluster::PATIENCE;
+use crate::commands::coordinator::{begin, settings};
+use crate::commands::recover::GRACE;
+use crate::commands::{Exit, Stop};
+use crate::coordination::bench_lock::{self, BenchLock};
+use crate::coordination::decision_logs::DecisionLogs;
+use crate::ledger::pools::PoolSettings;
+use crate::ledger::postgres::{CoordinatorContext, PostgresVerbs};
+use crate::ledger::reset;
+use crate::local::{LocalCluster, LocalOptions};
+use crate::outcome::ShardError;
+use crate::shards::cluster::Cluster;
+use crate::shards::creation;
+use crate::shards::preflight::{self, Need, SchemaNeed};
+use crate::shards::{LocalShardParams, ShardTarget};
+use crate::strategies::recovery::recover;
+use crate::verbs::Gid;
+
+/// Connections to a shard beside the clients': the epoch's, the lock's, recovery's, the audit's,
+/// the gauges', and those of each thread that answers early.
+const SPARE_CONNECTIONS: u32 = 12;
+/// Local servers allow this many connections and prepared transactions by themselves.
+const LOCAL_CONNECTIONS: u32 = 90;
+const LOCAL_SLOTS: u32 = 250;
+/// How long recovery may take to leave nothing behind.
+const RECOVERY_MAX: Duration = Duration::from_secs(60);
+const BETWEEN_PASSES: Duration = Duration::from_millis(50);
+
+/// Where a benchmark runs.
+pub struct Site {
+    /// This coordinator's epoch and all that belongs to it.
+    pub context: CoordinatorContext,
+    /// How it talks to its shards.
+    pub settings: PoolSettings,
+    /// The shards, for the results.
+    pub facts: ClusterFacts,
+    /// Whether what they call committed would outlive a power failure.
+    pub durable: bool,
+    /// What should be known of them.
+    pub warnings: Vec<String>,
+    verbs: PostgresVerbs,
+    _lock: BenchLock,
+    local: Option<LocalCluster>,
+}
+
+impl Site {
+    /// Opens the shards that were given, or starts `shards` local servers and fills them.
+    ///
+    /// # Errors
+    /// Shards that are not fit, not at rest, not balanced, or that somebody measures already.
+    pub async fn open(
+        given: Option<&[ShardTarget]>,
+        shards: u16,
+        plan: &Plan,
+        arguments: &BenchArguments,
+    ) -> Result<Self, Stop> {
+        let here = |point: &&Point| given.is_some() || point.shards == shards;
+        let most = |figure: fn(&Point) -> u32| {
+            plan.points.iter().filter(here).map(figure).max().unwrap_or(0)
+        };
+        let slots = if plan.strategies.iter().any(|strategy| strategy.prepares()) {
+            most(|point| point.clients + 2 * point.jobs)
+        } else {
+            0
+        };
+        let connections = most(|point| point.clients) + SPARE_CONNECTIONS;
+        let accounts = plan.points.iter().map(|point| point.accounts).max().unwrap_or(0);
+        let local = match given {
+            Some(_) => None,
+            None => Some(start(shards, connections, slots, arguments)?),
+        };
+        let targets = match (&local, given) {
+            (Some(local), _) => local.shards().iter().map(target).collect(),
+            (None, given) => given.unwrap_or_default().to_vec(),
+        };
+        let schema = if local.is_some() { SchemaNeed::Absent } else { SchemaNeed::Ours };
+        let need = Need { schema, prepared_transactions: slots, connections };
+        let checked = preflight::check(&targets, &need, PATIENCE).await?;
+        let id = match checked.cluster {
+            Some(id) => id,
+            None => {
+                let balance = i64::try_from(plan.opening_balance).unwrap_or(i64::MAX);
+                let plan = creation::Plan::new(accounts, balance)
+                    .map_err(|error| Stop::new(Exit::Usage, error.to_string()))?;
+                creation::create(&targets, plan, PATIENCE, |_, _| {}).await?.cluster
+            }
+        };
+        let cluster = Cluster::new(id, targets);
+        let lock = bench_lock::take(&cluster).await.map_err(|error| failed(&error))?;
+        let lock = lock.ok_or_else(|| {
+            Stop::new(
+                Exit::Failed,
+                "another benchmark runs on these shards, and each would measure the other; wait \
+                 for its end",
+            )
+        })?;
+        let mut context = begin(cluster, &arguments.coordinator).await?;
+        if let Some(local) = &local
+            && arguments.coordinator.decision_log.is_none()
+        {
+            // They end with the servers whose decisions they hold.
+            let directory = local.directory().join("decisions");
+            context.logs = DecisionLogs::new(directory, context.cluster.id());
+        }
+        let settings = settings(&arguments.coordinator);
+        let site = Self {
+            facts: ClusterFacts {
+                cluster: id.to_string(),
+                local: local.is_some(),
+                shards: checked.facts.clone(),
+            },
+            durable: checked.durable(),
+            warnings: checked.warnings(),
+            verbs: PostgresVerbs::new(context.clone(), settings.clone()),
+            context,
+            settings,
+            _lock: lock,
+            local,
+        };
+        site.check(accounts).await?;
+        Ok(site)
+    }
+
+    /// Makes sure that what is measured begins at rest, balanced and with enough accounts.
+    async fn check(&self, accounts: u64) -> Result<(), Stop> {
+        self.recover().await?;
+        let report = self.audit().await?;
+        if !report.is_conserved() {
+            let mut lines: Vec<String> =
+                report.violations.iter().map(ToString::to_string).collect();
+            lines.push("the books were broken before the benchmark began; nothing was run".into());
+            return Err(Stop { exit: Exit::InvariantBroken, lines });
+        }
+        let there: i64 = report.shards.iter().map(|shard| shard.accounts).sum();
+        if u64::try_from(there).unwrap_or(0) < accounts {
+            return Err(Stop::new(
+                Exit::Usage,
+                format!(
+                    "accounts = {accounts}, but the cluster has {there}; give fewer, or `clean` \
+                     it and `init` it with more"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// One pass of recovery that leaves young branches of the living alone.
+    pub async fn recover_once(&self) {
+        recover(&self.verbs, GRACE).await;
+    }
+
+    /// The verbs of whoever works on the cluster outside the measured threads.
+    pub const fn verbs(&self) -> &PostgresVerbs {
+        &self.verbs
+    }
+
+    /// Recovers until nothing is left of anybody, and says how long that took.
+    ///
+    /// # Errors
+    /// Something is left, or somebody acted against a verdict.
+    pub async fn recover(&self) -> Result<Duration, Stop> {
+        let started = Instant::now();
+        loop {
+            let pass = recover(&self.verbs, Duration::ZERO).await;
+            if let Some((shard, gid, _)) = pass.damage.first() {
+                let line = format!(
+                    "shard {shard}: heuristic damage: {gid} was finished by hand against its \
+                     verdict"
+                );
+                return Err(Stop::new(Exit::InvariantBroken, line));
+            }
+            if pass.is_clean() && pass.in_flight == 0 {
+                return Ok(started.elapsed());
+            }
+            if started.elapsed() > RECOVERY_MAX {
+                let mut lines: Vec<String> = pass
+                    .in_doubt
+                    .iter()
+                    .map(|(shard, gid, why)| format!("shard {shard}: {gid} is in doubt: {why}"))
+                    .collect();
+                lines.extend(pass.unreachable.iter().map(ToString::to_string));
+                lines.push(format!(
+                    "not recovered within {} s; `shardbank recover` goes on",
+                    RECOVERY_MAX.as_secs()
+                ));
+                return Err(Stop { exit: Exit::Incomplete, lines });
+            }
+            tokio::time::sleep(BETWEEN_PASSES).await;
+        }
+    }
+
+    /// Audits.
+    ///
+    /// # Errors
+    /// A shard did not answer.
+    pub async fn audit(&self) -> Result<AuditReport, Stop> {
+        audit(&self.context.cluster).await.map_err(|error| failed(&error))
+    }
+
+    /// Puts every account back to what it began with and empties the ledger.
+    ///
+    /// # Errors
+    /// A shard did not do it.
+    pub async fn reset(&self) -> Result<(), Stop> {
+        let cluster = &self.context.cluster;
+        let prefix = Gid::prefix_of(cluster.id());
+        let mut clients = cluster.connect_all(PATIENCE).await.map_err(|error| failed(&error))?;
+        for (shard, client) in cluster.routing().shards().zip(&mut clients) {
+            reset::reset(client, &prefix)
+                .await
+                .map_err(|error| Stop::new(Exit::Failed, format!("shard {shard}: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the cluster, and ends local servers.
+    ///
+    /// # Errors
+    /// A local server would not end.
+    pub fn close(self) -> Result<(), Stop> {
+        let Self { local, .. } = self;
+        match local {
+            Some(local) => Ok(block_in_place(|| local.stop())?),
+            None => Ok(()),
+        }
+    }
+}
+
+fn start(
+    shards: u16,
+    connections: u32,
+    slots: u32,
+    arguments: &BenchArguments,
+) -> Result<LocalCluster, Stop> {
+    let mut options =
+        LocalOptions { binaries: arguments.binaries.pgbin.clone(), ..LocalOptions::new(shards) };
+    for (setting, needed, usual) in [
+        ("max_connections", connections, LOCAL_CONNECTIONS),
+        ("max_prepared_transactions", slots, LOCAL_SLOTS),
+    ] {
+        if needed > usual {
+            options.settings.push((setting.to_owned(), (needed + SPARE_CONNECTIONS).to_string()));
+        }
+    }
+    Ok(block_in_place(|| LocalCluster::start(&options))?)
+}
+
+fn target(shard: &crate::local::LocalShard) -> ShardTarget {
+    ShardTarget::local(&LocalShardParams {
+        socket_directory: shard.socket_directory.clone(),
+        port: shard.port,
+        user: shard.user.clone(),
+        database: shard.database.clone(),
+    })
+}
+
+fn failed(error: &ShardError) -> Stop {
+    Stop::new(Exit::Failed, error.to_string())
+}
