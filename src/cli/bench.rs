@@ -8,6 +8,7 @@ use super::cluster::ShardArguments;
 use super::local::PostgresBinaries;
 use super::operate::CoordinatorArguments;
 use crate::config::{BenchConfig, Distribution, HotOn, Values};
+use crate::strategies::name::split_list;
 
 /// `bench` and `config`. Whatever a flag leaves open is taken from the file, then from the
 /// defaults. Ranges are checked where all layers are known.
@@ -24,7 +25,7 @@ pub struct BenchArguments {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// A strategy: same-shard, 2pc, 2pc-last-agent, with options as in
-    /// 2pc:log=file,statements=one-by-one. Repeat it for each [default: these three].
+    /// 2pc:log=file,statements=one-by-one. Several with commas, or repeated [default: these three].
     #[arg(long = "strategy", value_name = "STRATEGY")]
     pub strategies: Vec<String>,
     /// The strategy that the others are compared with [default: same-shard, or the first].
@@ -173,7 +174,8 @@ impl BenchArguments {
         });
         BenchConfig {
             name: self.name.clone(),
-            strategies: (!self.strategies.is_empty()).then(|| self.strategies.clone()),
+            strategies: (!self.strategies.is_empty())
+                .then(|| self.strategies.iter().flat_map(|list| split_list(list)).collect()),
             reference: self.reference.clone(),
             runs: self.runs,
             seed: values(&self.seed),

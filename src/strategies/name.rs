@@ -94,6 +94,24 @@ impl FromStr for Strategy {
     }
 }
 
+/// Splits a list of strategies at its commas, but for those between the options of one: in
+/// `2pc:log=file,ack=early,same-shard` a new strategy begins where no `=` does without a `:`.
+#[must_use]
+pub fn split_list(text: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        let is_option = part.contains('=') && !part.contains(':');
+        match names.last_mut() {
+            Some(name) if is_option => {
+                name.push(',');
+                name.push_str(part);
+            }
+            _ => names.push(part.to_owned()),
+        }
+    }
+    names
+}
+
 fn two_phase_option(strategy: &mut TwoPhase, option: &str) -> Option<()> {
     match option.split_once('=')? {
         ("log", "table") => strategy.log = Log::Table,
@@ -171,6 +189,15 @@ mod tests {
             let strategy: Strategy = text.parse().expect(text);
             assert_eq!(strategy.to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_list_is_split_between_strategies_and_not_between_options() {
+        assert_eq!(
+            split_list("same-shard,2pc:log=file,ack=early, 2pc-last-agent,2pc"),
+            ["same-shard", "2pc:log=file,ack=early", "2pc-last-agent", "2pc"]
+        );
+        assert_eq!(split_list("2pc"), ["2pc"]);
     }
 
     #[test]
