@@ -1,8 +1,7 @@
 //! The decision log as a file: one coordinator's verdicts, appended and synced in groups.
 //!
-//! A record is its length, the CRC32C of its payload, and the payload: verdict, transfer id,
-//! reason. One writer thread appends whatever has gathered and syncs once for all of it; nobody
-//! is answered before that. A write or sync that fails leaves its whole group *unknown*: it may
+//! One writer thread appends whatever has gathered and syncs once for all of it; nobody is
+//! answered before that. A write or sync that fails leaves its whole group *unknown*: it may
 //! be found after a crash or not, so nobody is answered and the log takes nothing more.
 //!
 //! An exclusive lock on the file says who owns it, and only its owner resolves its gids. To
@@ -20,17 +19,13 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
-use crate::outcome::{Decision, Refusal};
+use crate::coordination::decision_record::{encode, valid_prefix};
+use crate::outcome::Decision;
 use crate::transfer::{ClusterId, Epoch, TransferId};
 
 /// How many decisions may wait for the writer.
 const QUEUE: usize = 4096;
-/// Length and checksum.
-const HEADER_BYTES: usize = 8;
-/// Longer than any payload of ours: a length beyond it is damage.
-const MAX_PAYLOAD_BYTES: usize = 256;
 
 /// Why a log cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -326,98 +321,11 @@ fn lock_existing(path: &Path, epoch: Epoch) -> Result<File, LogError> {
     }
 }
 
-fn encode(transfer: TransferId, decision: Decision, bytes: &mut Vec<u8>) {
-    let (verdict, reason) = match decision {
-        Decision::Commit => (b'c', ""),
-        Decision::Abort(refusal) => (b'a', refusal.name()),
-    };
-    let mut payload = Vec::with_capacity(32);
-    payload.push(verdict);
-    payload.extend_from_slice(transfer.0.as_bytes());
-    payload.extend_from_slice(reason.as_bytes());
-    let length = u32::try_from(payload.len()).expect("a payload is a few dozen bytes");
-    bytes.extend_from_slice(&length.to_le_bytes());
-    bytes.extend_from_slice(&crc32c::crc32c(&payload).to_le_bytes());
-    bytes.extend_from_slice(&payload);
-}
-
-/// The part of `bytes` before the first torn or damaged record, and the decisions in it.
-fn valid_prefix(bytes: &[u8]) -> (&[u8], Vec<(TransferId, Decision)>) {
-    let mut decisions = Vec::new();
-    let mut at = 0;
-    while let Some((decision, length)) = decode(&bytes[at..]) {
-        decisions.push(decision);
-        at += length;
-    }
-    (&bytes[..at], decisions)
-}
-
-fn decode(bytes: &[u8]) -> Option<((TransferId, Decision), usize)> {
-    let length: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
-    let checksum: [u8; 4] = bytes.get(4..HEADER_BYTES)?.try_into().ok()?;
-    let length = usize::try_from(u32::from_le_bytes(length)).ok()?;
-    if length > MAX_PAYLOAD_BYTES {
-        return None;
-    }
-    let payload = bytes.get(HEADER_BYTES..HEADER_BYTES + length)?;
-    if crc32c::crc32c(payload) != u32::from_le_bytes(checksum) {
-        return None;
-    }
-    let transfer = TransferId(Uuid::from_slice(payload.get(1..17)?).ok()?);
-    let decision = match payload.first()? {
-        b'c' => Decision::Commit,
-        b'a' => Decision::Abort(Refusal::from_name(std::str::from_utf8(&payload[17..]).ok()?)),
-        _ => return None,
-    };
-    Some(((transfer, decision), HEADER_BYTES + length))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{AbortReason, Rejection};
-
-    fn three() -> (Vec<(TransferId, Decision)>, Vec<u8>) {
-        let decisions = vec![
-            (TransferId::fresh(), Decision::Commit),
-            (TransferId::fresh(), Decision::Abort(Refusal::Rejected(Rejection::Overflow))),
-            (TransferId::fresh(), Decision::Abort(Refusal::Aborted(AbortReason::Deadlock))),
-        ];
-        let mut bytes = Vec::new();
-        for (transfer, decision) in &decisions {
-            encode(*transfer, *decision, &mut bytes);
-        }
-        (decisions, bytes)
-    }
-
-    #[test]
-    fn what_was_written_is_read_again() {
-        let (decisions, bytes) = three();
-        assert_eq!(valid_prefix(&bytes), (&bytes[..], decisions));
-    }
-
-    #[test]
-    fn a_tail_torn_anywhere_is_ignored_and_the_rest_stands() {
-        let (decisions, bytes) = three();
-        for length in 0..bytes.len() {
-            let (valid, read) = valid_prefix(&bytes[..length]);
-            assert!(valid.len() <= length);
-            assert_eq!(read, decisions[..read.len()], "torn at {length}");
-            assert!(read.len() < 3);
-        }
-    }
-
-    #[test]
-    fn one_flipped_bit_anywhere_ends_the_valid_prefix() {
-        let (decisions, bytes) = three();
-        for bit in 0..bytes.len() * 8 {
-            let mut damaged = bytes.clone();
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            let (_, read) = valid_prefix(&damaged);
-            assert!(read.len() < 3, "bit {bit}");
-            assert_eq!(read, decisions[..read.len()], "bit {bit}");
-        }
-    }
+    use crate::outcome::{AbortReason, Refusal};
+    use uuid::Uuid;
 
     fn directory() -> PathBuf {
         let directory = std::env::temp_dir().join(format!("shardbank-log-{}", Uuid::new_v4()));

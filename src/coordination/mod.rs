@@ -6,4 +6,5 @@ pub mod coordinator;
 pub mod decision;
 pub mod decision_log;
 pub mod decision_logs;
+mod decision_record;
 pub mod presence;

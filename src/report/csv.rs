@@ -10,6 +10,7 @@ use crate::bench::results::{Results, RunIntervals, SCHEMA_VERSION};
 use crate::bench::sample::Sample;
 use crate::bench::summary::Summary;
 use crate::bench::workload::Access;
+use crate::report::cells::{count, number, text};
 use crate::transfer::Routing;
 
 /// The columns of `summary.csv`.
@@ -325,23 +326,6 @@ fn transfer_row(of: TransfersOf<'_>, s: &Sample) -> Vec<String> {
     ]
 }
 
-/// Text that no spreadsheet takes for a formula.
-fn text(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\0']);
-    if formula { format!("'{text}") } else { text.to_owned() }
-}
-
-/// A figure with at most three decimals; empty where it is not known.
-fn number(value: Option<f64>) -> String {
-    let Some(value) = value.filter(|value| value.is_finite()) else { return String::new() };
-    let text = format!("{value:.3}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn count(value: Option<u64>) -> String {
-    value.map(|value| value.to_string()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,10 +362,6 @@ mod tests {
         results.summaries[0].warnings = vec!["=cmd()|' /C calc'!A0, \"quoted\"".to_owned()];
         let (_, rows) = read(&summary(&results));
         assert_eq!(rows[0].last().expect("cells"), "'=cmd()|' /C calc'!A0, \"quoted\"");
-        for start in ["=", "+", "-", "@", "\t", "\r", "\0"] {
-            assert_eq!(text(&format!("{start}1")), format!("'{start}1"));
-        }
-        assert_eq!(text("plain - text"), "plain - text");
     }
 
     #[test]
@@ -408,12 +388,5 @@ mod tests {
         assert_eq!(columns, TRANSFER_COLUMNS);
         assert_eq!(rows[0][10], "committed");
         assert_eq!([&rows[0][13], &rows[0][14]], ["0", "1"]);
-    }
-
-    #[test]
-    fn numbers_are_short_and_exact() {
-        assert_eq!(number(Some(1500.0)), "1500");
-        assert_eq!(number(Some(0.123_456)), "0.123");
-        assert_eq!((number(Some(f64::NAN)), number(None)), (String::new(), String::new()));
     }
 }

@@ -1,5 +1,6 @@
 //! What is told of results, as bytes. Pure: no clock, no file, no terminal.
 
+mod cells;
 pub mod csv;
 pub mod histograms;
 pub mod json;

@@ -1,0 +1,39 @@
+//! The cells of CSV files.
+
+/// Text that no spreadsheet takes for a formula.
+pub(super) fn text(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\0']);
+    if formula { format!("'{text}") } else { text.to_owned() }
+}
+
+/// A figure with at most three decimals; empty where it is not known.
+pub(super) fn number(value: Option<f64>) -> String {
+    let Some(value) = value.filter(|value| value.is_finite()) else { return String::new() };
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A number of something; empty where it is not known.
+pub(super) fn count(value: Option<u64>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_text_that_looks_like_a_formula_is_quoted() {
+        for start in ["=", "+", "-", "@", "\t", "\r", "\0"] {
+            assert_eq!(text(&format!("{start}1")), format!("'{start}1"));
+        }
+        assert_eq!(text("plain - text"), "plain - text");
+    }
+
+    #[test]
+    fn numbers_are_short_and_exact() {
+        assert_eq!(number(Some(1500.0)), "1500");
+        assert_eq!(number(Some(0.123_456)), "0.123");
+        assert_eq!((number(Some(f64::NAN)), number(None)), (String::new(), String::new()));
+    }
+}
