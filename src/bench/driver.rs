@@ -86,6 +86,8 @@ pub struct Measured {
     pub elapsed: Duration,
     /// Processor time of this process in that span.
     pub cpu: Duration,
+    /// Whether the load was stopped before its time.
+    pub interrupted: bool,
     /// What the threads could not do at the end, one line each.
     pub complaints: Vec<String>,
 }
@@ -168,7 +170,8 @@ impl Ready {
             Length::Time(time) => Some(origin + time + drain),
             Length::Transfers(_) => None,
         };
-        if self.stop.load(Ordering::Relaxed) {
+        let mut interrupted = self.stop.load(Ordering::Relaxed);
+        if interrupted {
             give_up_at = Some(origin + drain);
         }
         let mut recorder = Recorder::default();
@@ -191,6 +194,10 @@ impl Ready {
                 _ = tick.tick() => watch.tick(origin.elapsed(), &recorder),
                 () = raised(&mut self.stopped) => {
                     self.stop.store(true, Ordering::Relaxed);
+                    interrupted |= match self.run.point.length {
+                        Length::Time(time) => origin.elapsed() < time,
+                        Length::Transfers(_) => true,
+                    };
                     let soon = Instant::now() + drain;
                     give_up_at = Some(give_up_at.map_or(soon, |at| at.min(soon)));
                 }
@@ -212,7 +219,7 @@ impl Ready {
                 complaints.push(line);
             }
         }
-        Ok(Measured { recorder, elapsed, cpu, complaints })
+        Ok(Measured { recorder, elapsed, cpu, interrupted, complaints })
     }
 }
 
@@ -317,7 +324,7 @@ mod tests {
     async fn a_timed_run_ends_and_its_sums_hold() {
         let point = Point { length: Length::Time(Duration::from_millis(100)), ..point(4, 2) };
         let (measured, _) = run(Fake::obliging(), point, false).await;
-        assert!(measured.recorder.tally.committed > 0);
+        assert!(measured.recorder.tally.committed > 0 && !measured.interrupted);
         assert!(measured.recorder.tally.adds_up());
         assert!(measured.elapsed >= Duration::from_millis(100));
     }
@@ -326,6 +333,7 @@ mod tests {
     async fn a_run_that_is_stopped_starts_nothing_more() {
         let point = Point { length: Length::Transfers(u64::MAX), ..point(2, 1) };
         let (measured, _) = run(Fake::obliging(), point, true).await;
+        assert!(measured.interrupted);
         assert!(measured.recorder.tally.attempted <= 2);
     }
 

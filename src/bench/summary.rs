@@ -94,6 +94,8 @@ pub struct Circumstances {
     pub audit: Option<Audited>,
     /// How long recovery took after the load had stopped.
     pub recovery: Option<Duration>,
+    /// Whether its load was stopped before its time.
+    pub interrupted: bool,
     /// What went wrong around the run, one line each.
     pub warnings: Vec<String>,
 }
@@ -155,6 +157,8 @@ pub struct Summary {
     pub audit: Option<Audited>,
     /// How long recovery took after the load had stopped, in milliseconds.
     pub recovery_ms: Option<f64>,
+    /// Whether its load was stopped before its time.
+    pub interrupted: bool,
     /// What may be wrong with this row.
     pub warnings: Vec<String>,
 }
@@ -218,6 +222,7 @@ impl Summary {
             in_flight_mean,
             audit: around.audit,
             recovery_ms: around.recovery.map(|time| time.as_secs_f64() * 1000.0),
+            interrupted: around.interrupted,
             warnings: around.warnings,
         };
         summary.check(took);
@@ -237,6 +242,9 @@ impl Summary {
     /// Doubts whether the run measured what it was meant to.
     fn check(&mut self, took: Took) {
         let mut found = Vec::new();
+        if self.interrupted {
+            found.push(format!("interrupted after {:.1} s", took.elapsed.as_secs_f64()));
+        }
         if self.tally.committed == 0 {
             found.push("no transfer committed".to_owned());
         }
@@ -309,6 +317,7 @@ pub(crate) mod tests {
             wal: Some(WalUse { flushes: 4, bytes: 1000, file_syncs: 1 }),
             audit: None,
             recovery: Some(Duration::from_millis(3)),
+            interrupted: false,
             warnings: Vec::new(),
         };
         let took = Took { elapsed: Duration::from_secs(1), cpu: Duration::from_micros(500) };

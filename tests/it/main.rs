@@ -6,6 +6,8 @@ mod auditing;
 #[cfg(test)]
 mod bank;
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod connecting;
 #[cfg(test)]
 mod effects;

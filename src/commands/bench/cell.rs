@@ -73,7 +73,7 @@ impl Cell<'_> {
 
         let context = site.context.clone();
         let connector = PostgresConnector { context, settings: site.settings.clone() };
-        let ready = driver::warm_up(run.clone(), Arc::new(connector), stopped.clone()).await;
+        let ready = driver::warm_up(run.clone(), Arc::new(connector), stopped).await;
         let ready = ready.map_err(|error| failed(error.to_string()))?;
 
         let wal_before = shards::wal::read(&site.context.cluster).await;
@@ -109,9 +109,6 @@ impl Cell<'_> {
         };
         let took = Took { elapsed: measured.elapsed, cpu: measured.cpu };
         warnings.extend(measured.complaints);
-        if *stopped.borrow() {
-            warnings.push(format!("interrupted after {:.1} s", took.elapsed.as_secs_f64()));
-        }
 
         seen.progress.between(&format!("{}: recovery and audit", seen.what));
         let mut recorder = measured.recorder;
@@ -129,6 +126,7 @@ impl Cell<'_> {
             wal,
             audit: Some(audited(&report)),
             recovery: Some(recovery),
+            interrupted: measured.interrupted,
             warnings,
         };
         let skew = workload.skew(run.block, &recorder.ordered);

@@ -100,8 +100,9 @@ impl<'a> Session<'a> {
                 Ok(()) => Stop::new(Exit::Incomplete, "stopped before anything was measured"),
             });
         }
-        self.results.complete =
-            ended.is_ok() && self.results.summaries.len() == self.results.runs_planned;
+        self.results.complete = ended.is_ok()
+            && self.results.summaries.len() == self.results.runs_planned
+            && !self.results.summaries.iter().any(|summary| summary.interrupted);
         self.write()?;
         let width = terminal_width();
         print(table::table(&self.results, width).trim_end())?;
@@ -137,11 +138,8 @@ impl<'a> Session<'a> {
     }
 
     fn made(&self) -> String {
-        format!(
-            "incomplete: {} of {} runs were made",
-            self.results.summaries.len(),
-            self.results.runs_planned
-        )
+        let whole = self.results.summaries.iter().filter(|summary| !summary.interrupted).count();
+        format!("incomplete: {whole} of {} runs were made in full", self.results.runs_planned)
     }
 
     fn announce(&self) {
