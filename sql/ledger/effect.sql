@@ -9,9 +9,11 @@
 --
 -- A leg that stands is met by its primary key, which costs nothing where none does.
 --
--- debit() and credit() run only where a decision or a PREPARE TRANSACTION follows in the same
--- transaction, which whoever opens it says with "set local shardbank.branch = on". Were a
--- pipelined BEGIN cancelled by somebody, the effect behind it would otherwise commit by itself.
+-- debit() and credit() must be followed, in the same transaction, by a decision or a PREPARE
+-- TRANSACTION. Sent in one message with it they are, for a message stops at its first error. Sent
+-- behind a pipelined BEGIN they might not be: were that BEGIN cancelled by somebody, the effect
+-- would commit by itself. There, debit_in_branch() and credit_in_branch() want to be told, with
+-- "set local shardbank.branch = on" in the BEGIN's own message.
 
 create function shardbank.refuse(p_account bigint, p_change bigint) returns void
 language plpgsql as $$
@@ -51,6 +53,20 @@ create function shardbank.debit(
     p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text
 ) returns void language plpgsql as $$
 begin
+    insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,
+                               counter_account_id, requested_amount, strategy)
+    values (p_transfer, 'debit', p_account, -p_amount, 'applied', p_counter, p_amount, p_strategy);
+    update shardbank.account set balance = balance - p_amount
+     where id = p_account and not closed and balance - held >= p_amount;
+    if not found then
+        perform shardbank.refuse(p_account, -p_amount);
+    end if;
+end $$;
+
+create function shardbank.debit_in_branch(
+    p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text
+) returns void language plpgsql as $$
+begin
     if current_setting('shardbank.branch', true) is distinct from 'on' then
         raise exception 'not inside a branch' using errcode = 'SB003';
     end if;
@@ -65,6 +81,20 @@ begin
 end $$;
 
 create function shardbank.credit(
+    p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text
+) returns void language plpgsql as $$
+begin
+    insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,
+                               counter_account_id, requested_amount, strategy)
+    values (p_transfer, 'credit', p_account, p_amount, 'applied', p_counter, p_amount, p_strategy);
+    update shardbank.account set balance = balance + p_amount
+     where id = p_account and not closed and balance <= 9223372036854775807 - p_amount;
+    if not found then
+        perform shardbank.refuse(p_account, p_amount);
+    end if;
+end $$;
+
+create function shardbank.credit_in_branch(
     p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text
 ) returns void language plpgsql as $$
 begin
@@ -133,15 +163,27 @@ begin
     perform shardbank.claim_decision(p_transfer, p_participants, p_by);
 end $$;
 
--- The last agent's half: its effect and the decision of the whole transfer.
+-- The last agent's half: its effect and the decision of the whole transfer, each in one body for
+-- the same reason as the baseline.
 create function shardbank.debit_and_decide(
     p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text,
     p_participants integer[], p_by text
 ) returns void language plpgsql as $$
 begin
-    perform set_config('shardbank.branch', 'on', true);
-    perform shardbank.debit(p_transfer, p_account, p_counter, p_amount, p_strategy);
-    perform shardbank.claim_decision(p_transfer, p_participants, p_by);
+    insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,
+                               counter_account_id, requested_amount, strategy)
+    values (p_transfer, 'debit', p_account, -p_amount, 'applied', p_counter, p_amount, p_strategy);
+    update shardbank.account set balance = balance - p_amount
+     where id = p_account and not closed and balance - held >= p_amount;
+    if not found then
+        perform shardbank.refuse(p_account, -p_amount);
+    end if;
+    insert into shardbank.decision (transfer_id, verdict, participants, decided_by)
+    values (p_transfer, 'commit', p_participants, p_by)
+    on conflict do nothing;
+    if not found then
+        raise exception 'a decision on this transfer stands already' using errcode = 'SB002';
+    end if;
 end $$;
 
 create function shardbank.credit_and_decide(
@@ -149,7 +191,18 @@ create function shardbank.credit_and_decide(
     p_participants integer[], p_by text
 ) returns void language plpgsql as $$
 begin
-    perform set_config('shardbank.branch', 'on', true);
-    perform shardbank.credit(p_transfer, p_account, p_counter, p_amount, p_strategy);
-    perform shardbank.claim_decision(p_transfer, p_participants, p_by);
+    insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,
+                               counter_account_id, requested_amount, strategy)
+    values (p_transfer, 'credit', p_account, p_amount, 'applied', p_counter, p_amount, p_strategy);
+    update shardbank.account set balance = balance + p_amount
+     where id = p_account and not closed and balance <= 9223372036854775807 - p_amount;
+    if not found then
+        perform shardbank.refuse(p_account, p_amount);
+    end if;
+    insert into shardbank.decision (transfer_id, verdict, participants, decided_by)
+    values (p_transfer, 'commit', p_participants, p_by)
+    on conflict do nothing;
+    if not found then
+        raise exception 'a decision on this transfer stands already' using errcode = 'SB002';
+    end if;
 end $$;

@@ -20,13 +20,12 @@ pub const DDL: &str = include_str!("../../sql/ledger/effect.sql");
 
 const TRANSFER: &str = "select shardbank.transfer_locally($1, $2, $3, $4, $5)";
 const TRANSFER_ONCE: &str = "select shardbank.transfer_locally_once($1, $2, $3, $4, $5, $6, $7)";
-const DEBIT: &str = "select shardbank.debit($1, $2, $3, $4, $5)";
-const CREDIT: &str = "select shardbank.credit($1, $2, $3, $4, $5)";
+const DEBIT: &str = "select shardbank.debit_in_branch($1, $2, $3, $4, $5)";
+const CREDIT: &str = "select shardbank.credit_in_branch($1, $2, $3, $4, $5)";
 const DEBIT_AND_DECIDE: &str = "select shardbank.debit_and_decide($1, $2, $3, $4, $5, $6, $7)";
 const CREDIT_AND_DECIDE: &str = "select shardbank.credit_and_decide($1, $2, $3, $4, $5, $6, $7)";
-/// A cancelled BEGIN must not leave the effect behind it to commit by itself: `debit` and
-/// `credit` refuse to run where this has not been said.
-const BEGIN: &str = "begin; set local shardbank.branch = on";
+/// What begins a pipelined branch: the effect behind it runs only where this has been said.
+const BEGIN_PIPELINED: &str = "begin; set local shardbank.branch = on";
 const INSERT_LEG: &str = "insert into shardbank.leg (transfer_id, kind, account_id, amount, \
     outcome, counter_account_id, requested_amount, strategy) \
     values ($1, $2, $3, $4, 'applied', $5, $6, $7)";
@@ -151,7 +150,7 @@ async fn pipelined(
     let claimed: [&(dyn ToSql + Sync); 3] = [&branch.transfer.id.0, &none, &by];
     let text = prepared::prepare(gid);
     let (begun, effected, decided, prepared) = join!(
-        session.batch_execute(BEGIN),
+        session.batch_execute(BEGIN_PIPELINED),
         session.execute(&effect, &parameters),
         async {
             match &claim {
@@ -183,7 +182,7 @@ async fn one_message(
         String::new()
     };
     let text = format!(
-        "{BEGIN}; select shardbank.{}('{}', {}, {}, {}, '{}'); {claim} {}",
+        "begin; select shardbank.{}('{}', {}, {}, {}, '{}'); {claim} {}",
         branch.kind.name(),
         branch.transfer.id,
         branch.account(),
@@ -214,7 +213,7 @@ async fn one_by_one(
     };
     let none: Option<Vec<i32>> = None;
     let statements = async {
-        session.batch_execute(BEGIN).await?;
+        session.batch_execute("begin").await?;
         let leg: [&(dyn ToSql + Sync); 7] = [
             &branch.transfer.id.0,
             &branch.kind.name(),

@@ -37,7 +37,8 @@ pub fn meaning(sqlstate: &str, session_ends: bool) -> Meaning {
         // Effects insert legs; every other insert of ours says what it does on conflict.
         "23505" => Meaning::LegStands,
         "SB002" => Meaning::DecisionStands,
-        "SB100" | "40001" => Meaning::Retry(AbortReason::Serialization),
+        // SB003: somebody cancelled the BEGIN before it; nothing ran.
+        "SB003" | "SB100" | "40001" => Meaning::Retry(AbortReason::Serialization),
         "SB101" => Meaning::Rejected(Rejection::UnknownAccount),
         "SB102" => Meaning::Rejected(Rejection::ClosedAccount),
         "SB103" => Meaning::Rejected(Rejection::InsufficientFunds),

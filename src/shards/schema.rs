@@ -34,11 +34,13 @@ pub(super) const TABLES: [Table; 5] = [
 ];
 
 /// The functions of the schema; no name has two.
-pub(super) const FUNCTIONS: [&str; 9] = [
+pub(super) const FUNCTIONS: [&str; 11] = [
     "refuse",
     "change_balance",
     "debit",
+    "debit_in_branch",
     "credit",
+    "credit_in_branch",
     "claim_decision",
     "transfer_locally",
     "transfer_locally_once",

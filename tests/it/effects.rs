@@ -205,7 +205,9 @@ async fn an_effect_outside_a_branch_does_not_run() {
     for function in ["debit", "credit"] {
         let error = client
             .execute(
-                &format!("select shardbank.{function}(gen_random_uuid(), $1, 2, 1, 'test')"),
+                &format!(
+                    "select shardbank.{function}_in_branch(gen_random_uuid(), $1, 2, 1, 'test')"
+                ),
                 &[&bank.account(0, 0).get()],
             )
             .await
