@@ -7,6 +7,8 @@ use crate::bench::statistics::{
     Comparison, Verdict, coefficient_of_variation, compare, holm, mean, mean_error, median,
 };
 use crate::bench::summary::{Spread, Summary};
+use crate::bench::workload::Skew;
+use crate::verbs::observed::Phase;
 
 /// The variation between runs from which their mean is doubtful.
 const VARIATION_MAX: f64 = 0.1;
@@ -53,6 +55,12 @@ pub struct Standing {
     pub not_carried_out: u64,
     /// Of an attempted transfer.
     pub retries_per_transfer: Option<f64>,
+    /// Medians over runs of the time in each phase, in microseconds: median and 99 %.
+    pub phases_us: Vec<(Phase, [Option<f64>; 2])>,
+    /// Of an attempted transfer: serialization failures, deadlocks, lock timeouts.
+    pub conflicts_per_transfer: Option<f64>,
+    /// The means over runs of how unevenly accounts were used.
+    pub skew: Skew,
     /// Whether every run was audited and none broke an invariant.
     pub conserved: Option<bool>,
     /// How its throughput compares with the reference's.
@@ -130,6 +138,14 @@ impl Standing {
             let wal = run.wal.filter(|_| run.tally.committed > 0)?;
             Some(wal.file_syncs as f64 / run.tally.committed as f64)
         });
+        let phases_us = Phase::ALL
+            .into_iter()
+            .filter(|phase| runs.iter().any(|run| run.phase(*phase).is_some()))
+            .map(|phase| {
+                let p50 = middle(&|run| run.phase(phase)?.p50_us);
+                (phase, [p50, middle(&|run| run.phase(phase)?.p99_us)])
+            })
+            .collect();
         let flushes = middle(&|run| run.wal_flushes_per_transfer);
         let attempted = sum(|run| run.tally.attempted);
         let retries = sum(|run| run.tally.retries);
@@ -178,6 +194,12 @@ impl Standing {
             rejected: sum(|run| run.tally.rejected),
             not_carried_out: sum(|run| run.tally.aborted + run.tally.failed + run.tally.in_doubt),
             retries_per_transfer: (attempted > 0).then(|| retries as f64 / attempted as f64),
+            phases_us,
+            conflicts_per_transfer: mean(&all(&|run| run.conflicts_per_transfer)),
+            skew: Skew {
+                top_1: mean(&all(&|run| Some(run.skew.top_1))).unwrap_or(0.0),
+                top_10: mean(&all(&|run| Some(run.skew.top_10))).unwrap_or(0.0),
+            },
             conserved: audits.map(|audits| audits.into_iter().all(|conserved| conserved)),
             comparison: None,
             verdict: None,

@@ -239,6 +239,12 @@ impl Summary {
         }
     }
 
+    /// The time in `phase`, where a committed transfer had it.
+    #[must_use]
+    pub fn phase(&self, phase: Phase) -> Option<&Spread> {
+        self.phases.iter().find(|(named, _)| *named == phase).map(|(_, spread)| spread)
+    }
+
     /// Doubts whether the run measured what it was meant to.
     fn check(&mut self, took: Took) {
         let mut found = Vec::new();

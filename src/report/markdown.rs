@@ -2,7 +2,7 @@
 
 use crate::bench::results::Results;
 use crate::bench::standing::Standing;
-use crate::report::table::{columns, heading, notes};
+use crate::report::table::{columns, heading, notes, phase_time, phases_of};
 
 /// `report.md`.
 #[must_use]
@@ -25,6 +25,7 @@ pub fn report(results: &Results) -> Vec<u8> {
             results.standings.iter().filter(|standing| standing.point == *point).collect();
         if !here.is_empty() {
             text.push_str(&format!("## {}\n\n{}\n", heading(point), table(&here)));
+            text.push_str(&format!("{}\n", phases(&here)));
             for note in notes(&here) {
                 text.push_str(&format!("- {}\n", escaped(&note)));
             }
@@ -35,11 +36,33 @@ pub fn report(results: &Results) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// A row of a table.
+fn row(cells: Vec<String>) -> String {
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// The line under a table's headings: the first column to the left, the others to the right.
+fn rule(columns: usize) -> String {
+    format!("| --- |{}\n", " ---: |".repeat(columns - 1))
+}
+
+fn phases(standings: &[&Standing]) -> String {
+    let phases = phases_of(standings);
+    let mut cells = vec!["time by phase".to_owned()];
+    cells.extend(phases.iter().map(|phase| format!("{} p50 · p99", escaped(phase.name()))));
+    let mut text = row(cells) + &rule(phases.len() + 1);
+    for standing in standings {
+        let mut cells = vec![escaped(&standing.strategy)];
+        cells.extend(phases.iter().map(|phase| phase_time(standing, *phase)));
+        text.push_str(&row(cells));
+    }
+    text
+}
+
 fn table(standings: &[&Standing]) -> String {
     let columns = columns();
-    let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut text = row(columns.iter().map(|(name, _)| (*name).to_owned()).collect());
-    text.push_str(&format!("| --- |{}\n", " ---: |".repeat(columns.len() - 1)));
+    text.push_str(&rule(columns.len()));
     for standing in standings {
         text.push_str(&row(columns.iter().map(|(_, figure)| escaped(&figure(standing))).collect()));
     }

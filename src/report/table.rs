@@ -8,6 +8,7 @@ use crate::bench::standing::Standing;
 use crate::bench::statistics::Verdict;
 use crate::bench::workload::Access;
 use crate::report::units::{NOT_AVAILABLE, figure, three_digits, time};
+use crate::verbs::observed::Phase;
 
 /// Below this many columns of text only the most telling figures are shown.
 const WIDE: u16 = 150;
@@ -28,6 +29,8 @@ pub fn table(results: &Results, width: Option<u16>) -> String {
         text.push_str(&heading(point));
         text.push('\n');
         text.push_str(&rows(&here, width).to_string());
+        text.push('\n');
+        text.push_str(&phases(&here, width).to_string());
         text.push('\n');
         for note in notes(&here) {
             text.push_str(&note);
@@ -82,7 +85,7 @@ const WIDE_COLUMNS: [Column; 15] = [
     ("strategy", |s| s.strategy.clone()),
     ("across", |s| format!("{} %", s.cross_shard_percent)),
     ("tps", throughput),
-    ("vs reference", comparison),
+    ("vs reference", comparison_with_p),
     ("p50", |s| time(s.latency_us[0])),
     ("p95", |s| time(s.latency_us[1])),
     ("p99", |s| time(s.latency_us[2])),
@@ -92,7 +95,7 @@ const WIDE_COLUMNS: [Column; 15] = [
     ("trips", |s| figure(s.round_trips_per_transfer)),
     ("WAL flushes", flushes),
     ("client CPU", |s| time(s.client_cpu_us_per_transfer)),
-    ("not done · retries", not_done),
+    ("not done · retries · conflicts", not_done),
     ("books", books),
 ];
 
@@ -115,6 +118,41 @@ fn rows(standings: &[&Standing], width: u16) -> Table {
             let alignment = if i == 0 { CellAlignment::Left } else { CellAlignment::Right };
             Cell::new(figure(standing)).set_alignment(alignment)
         }));
+    }
+    table
+}
+
+/// The phases that any of `standings` has.
+#[must_use]
+pub fn phases_of(standings: &[&Standing]) -> Vec<Phase> {
+    let has = |phase: &Phase| standings.iter().any(|s| s.phases_us.iter().any(|(p, _)| p == phase));
+    Phase::ALL.into_iter().filter(has).collect()
+}
+
+/// The time in a phase, median and 99 %.
+#[must_use]
+pub fn phase_time(s: &Standing, phase: Phase) -> String {
+    match s.phases_us.iter().find(|(named, _)| *named == phase) {
+        None => String::new(),
+        Some((_, [p50, p99])) => format!("{} · {}", time(*p50), time(*p99)),
+    }
+}
+
+/// Where a transfer's time goes.
+fn phases(standings: &[&Standing], width: u16) -> Table {
+    let phases = phases_of(standings);
+    let mut table = Table::new();
+    let headings = phases.iter().map(|phase| format!("{} p50 · p99", phase.name()));
+    table
+        .load_style(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width)
+        .set_header(std::iter::once("time by phase".to_owned()).chain(headings));
+    for standing in standings {
+        let cells = phases.iter().map(|phase| {
+            Cell::new(phase_time(standing, *phase)).set_alignment(CellAlignment::Right)
+        });
+        table.add_row(std::iter::once(Cell::new(&standing.strategy)).chain(cells));
     }
     table
 }
@@ -142,6 +180,16 @@ fn comparison(s: &Standing) -> String {
     }
 }
 
+/// The same with its p value, corrected for the number of comparisons.
+fn comparison_with_p(s: &Standing) -> String {
+    let p = s.comparison.filter(|_| s.verdict != Some(Verdict::TooFewRuns)).and_then(|c| c.p);
+    match p {
+        None => comparison(s),
+        Some(p) if p < 0.001 => format!("{}, p < 0.001", comparison(s)),
+        Some(p) => format!("{}, p {p:.3}", comparison(s)),
+    }
+}
+
 /// Forced writes of a transfer; those of a decision log in a file are told apart.
 fn flushes(s: &Standing) -> String {
     match s.wal_flushes_per_transfer {
@@ -158,7 +206,8 @@ fn flushes(s: &Standing) -> String {
 
 fn not_done(s: &Standing) -> String {
     let not_done = s.rejected + s.not_carried_out;
-    format!("{not_done} · {}", figure(s.retries_per_transfer))
+    let (retries, conflicts) = (s.retries_per_transfer, s.conflicts_per_transfer);
+    format!("{not_done} · {} · {}", figure(retries), figure(conflicts))
 }
 
 fn books(s: &Standing) -> String {
@@ -174,6 +223,13 @@ fn books(s: &Standing) -> String {
 #[must_use]
 pub fn notes(standings: &[&Standing]) -> Vec<String> {
     let mut notes = Vec::new();
+    if let Some(standing) = standings.iter().find(|s| s.cross_shard_percent > 0.0) {
+        notes.push(format!(
+            "measured: the most used account took {} % of all uses, the ten most used {} %",
+            three_digits(standing.skew.top_1 * 100.0),
+            three_digits(standing.skew.top_10 * 100.0)
+        ));
+    }
     let bounded = standings.iter().any(|s| s.cross_shard_percent == 0.0)
         && standings.iter().any(|s| s.cross_shard_percent > 0.0);
     if bounded {

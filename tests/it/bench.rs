@@ -316,3 +316,37 @@ fn the_configuration_in_effect_is_a_file_that_means_the_same() {
         assert!(text(&again).contains("clients = [3, 5]"), "{}", text(&again));
     }
 }
+
+#[test]
+fn a_server_that_crashes_under_load_costs_transfers_and_no_money() {
+    let place = Place::new();
+    let servers = LocalCluster::start(&options(2)).unwrap();
+    let flags: Vec<String> =
+        servers.shards().iter().map(|shard| format!("--shard {}", shard.url())).collect();
+    let flags = flags.join(" ");
+    let output = place.run(&format!("init --accounts 1000 {flags}"));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+
+    let bench = format!("bench -T 600 -w 0 -c 4 --runs 1 -P 0.2 --accounts 1000 {flags}");
+    let mut child = place.start(&format!("{bench} --strategy 2pc-last-agent"));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let works = |line: &String| line.contains("progress:") && !line.contains(" 0 tps");
+    assert!(lines.any(|line| works(&line)));
+    servers.stop_immediately(1).unwrap();
+    assert!(lines.any(|line| line.contains("progress:") && !line.contains(" 0 not carried out")));
+    servers.restart(1).unwrap();
+    assert!(lines.any(|line| works(&line)));
+    kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), Signal::INT).unwrap();
+    lines.for_each(drop);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output));
+
+    let rows = place.results().summary();
+    assert_adds_up(&rows[0]);
+    assert!(number(&rows[0], "committed") > 0.0 && number(&rows[0], "connection_errors") > 0.0);
+    assert_eq!((rows[0]["conserved"].as_str(), rows[0]["in_doubt"].as_str()), ("true", "0"));
+    assert_eq!(rows[0]["wal_flushes_per_transfer"], "", "a restarted server counts anew");
+    let output = place.run(&format!("audit --at-rest {flags}"));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    servers.stop().unwrap();
+}

@@ -40,6 +40,8 @@ pub struct Done {
     pub hgrm: Vec<u8>,
     /// What must never be, in words.
     pub violations: Vec<String>,
+    /// Why nothing can be run after it, where what it left could not be recovered or proved.
+    pub stop: Option<Stop>,
 }
 
 /// What a run is done with.
@@ -112,10 +114,7 @@ impl Cell<'_> {
 
         seen.progress.between(&format!("{}: recovery and audit", seen.what));
         let mut recorder = measured.recorder;
-        let recovery = site.recover().await?;
-        resolve(site, &mut recorder, &mut warnings).await;
-        let report = site.audit().await?;
-        let violations = report.violations.iter().map(ToString::to_string).collect();
+        let aftermath = Aftermath::of(site, &mut recorder, &mut warnings).await;
 
         let workload = run.point.workload(&run.strategy);
         let around = Circumstances {
@@ -124,8 +123,8 @@ impl Cell<'_> {
             run: run.block + 1,
             durable: site.durable,
             wal,
-            audit: Some(audited(&report)),
-            recovery: Some(recovery),
+            audit: aftermath.report.as_ref().map(audited),
+            recovery: aftermath.recovery,
             interrupted: measured.interrupted,
             warnings,
         };
@@ -144,7 +143,42 @@ impl Cell<'_> {
         intervals.intervals = recorder.into_intervals();
         let whole: Vec<_> = whole.iter().map(|(tag, d)| (tag.clone(), d)).collect();
         let hlog = histograms::hlog(&intervals, &whole);
-        Ok(Done { summary, intervals, hlog, hgrm, violations })
+        let Aftermath { report, stop, .. } = aftermath;
+        let found = report.map(|report| report.violations).unwrap_or_default();
+        let violations = found.iter().map(ToString::to_string).collect();
+        Ok(Done { summary, intervals, hlog, hgrm, violations, stop })
+    }
+}
+
+/// What came of a run once its load had ended.
+#[derive(Default)]
+struct Aftermath {
+    recovery: Option<Duration>,
+    report: Option<AuditReport>,
+    stop: Option<Stop>,
+}
+
+impl Aftermath {
+    /// Recovers, finds out what was in doubt, and audits. What was measured is kept whatever
+    /// comes of it.
+    async fn of(site: &Site, recorder: &mut Recorder, warnings: &mut Vec<String>) -> Self {
+        let mut aftermath = Self::default();
+        match site.recover().await {
+            Ok(time) => aftermath.recovery = Some(time),
+            Err(stop) => {
+                warnings.push(format!("not recovered: {}", stop.lines.join("; ")));
+                aftermath.stop = Some(stop);
+            }
+        }
+        resolve(site, recorder, warnings).await;
+        match site.audit().await {
+            Ok(report) => aftermath.report = Some(report),
+            Err(stop) => {
+                warnings.push(format!("not audited: {}", stop.lines.join("; ")));
+                aftermath.stop.get_or_insert(stop);
+            }
+        }
+        aftermath
     }
 }
 

@@ -209,8 +209,12 @@ impl<'a> Session<'a> {
                     progress: &mut self.progress,
                     transfers: self.transfers.as_mut(),
                 };
-                let done = cell.done().await?;
+                let mut done = cell.done().await?;
+                let stop = done.stop.take();
                 self.take(done)?;
+                if let Some(stop) = stop {
+                    return Err(stop);
+                }
                 if !self.violations.is_empty() {
                     return Ok(());
                 }

@@ -34,7 +34,7 @@ const SPARE_CONNECTIONS: u32 = 12;
 const LOCAL_CONNECTIONS: u32 = 90;
 const LOCAL_SLOTS: u32 = 250;
 /// How long recovery may take to leave nothing behind.
-const RECOVERY_MAX: Duration = Duration::from_secs(60);
+const RECOVERY_MAX: Duration = Duration::from_secs(30);
 const BETWEEN_PASSES: Duration = Duration::from_millis(50);
 
 /// Where a benchmark runs.
