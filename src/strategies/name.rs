@@ -27,9 +27,9 @@ pub enum UnknownStrategy {
     },
 }
 
-const TWO_PHASE_OPTIONS: &str = "log=table|file, statements=pipelined|one-message|one-by-one, \
+const TWO_PHASE_OPTIONS: &str = "log=table|file, statements=one-message|pipelined|one-by-one, \
                                  ack=completed|early, visit=fixed-order|parallel";
-const LAST_AGENT_OPTIONS: &str = "statements=pipelined|one-message|one-by-one, ack=completed|early";
+const LAST_AGENT_OPTIONS: &str = "statements=one-message|pipelined|one-by-one, ack=completed|early";
 
 fn statements(value: &str) -> Option<Statements> {
     Some(match value {
@@ -184,7 +184,7 @@ mod tests {
             "2pc:log=file",
             "2pc:log=file,visit=parallel,statements=one-by-one,ack=early",
             "2pc-last-agent",
-            "2pc-last-agent:statements=one-message,ack=early",
+            "2pc-last-agent:statements=pipelined,ack=early",
         ] {
             let strategy: Strategy = text.parse().expect(text);
             assert_eq!(strategy.to_string(), text);
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_default_written_out_is_the_default() {
-        let spelt: Strategy = "2pc:log=table,statements=pipelined".parse().expect("valid");
+        let spelt: Strategy = "2pc:log=table,statements=one-message".parse().expect("valid");
         assert_eq!(spelt.to_string(), "2pc");
     }
 

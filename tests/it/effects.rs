@@ -9,15 +9,15 @@ use crate::bank::{self, Bank, OPENING_BALANCE};
 
 const CROSS_SHARD: [&str; 11] = [
     "2pc",
-    "2pc:statements=one-message",
+    "2pc:statements=pipelined",
     "2pc:statements=one-by-one",
     "2pc:ack=early",
     "2pc:visit=parallel",
     "2pc:log=file",
     "2pc:log=file,statements=one-by-one",
-    "2pc:log=file,statements=one-message,ack=early",
+    "2pc:log=file,statements=pipelined,ack=early",
     "2pc-last-agent",
-    "2pc-last-agent:statements=one-message",
+    "2pc-last-agent:statements=pipelined",
     "2pc-last-agent:ack=early",
 ];
 
