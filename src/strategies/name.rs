@@ -153,8 +153,8 @@ impl Strategy {
             Self::TwoPhaseLastAgent(strategy) => (strategy.statements, strategy.ack),
         };
         match how {
-            Statements::Pipelined => {}
-            Statements::OneMessage => options.push("statements=one-message"),
+            Statements::OneMessage => {}
+            Statements::Pipelined => options.push("statements=pipelined"),
             Statements::OneByOne => options.push("statements=one-by-one"),
         }
         if when == Ack::Early {
