@@ -10,6 +10,10 @@ mod bench;
 #[cfg(test)]
 mod connecting;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod doomed;
+#[cfg(test)]
 mod effects;
 #[cfg(test)]
 mod local;

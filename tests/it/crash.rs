@@ -1,0 +1,362 @@
+//! Coordinators that die: the real executable, killed with `kill -9` at every named instant of
+//! every strategy, and what `recover` makes of it from a new process.
+
+use std::ops::RangeInclusive;
+use std::process::Output;
+use std::time::Duration;
+
+use shardbank::fail_points::{FailPoint, Needs, Verdict};
+use shardbank::transfer::{IdOrigin, Transfer};
+
+use crate::bank::{self, Bank, OPENING_BALANCE};
+use crate::doomed::{Doomed, run, said};
+
+const AMOUNT: i64 = 5;
+
+/// Every way to carry a transfer whose crashes are tried.
+const STRATEGIES: &[&str] = &[
+    "same-shard",
+    "2pc",
+    "2pc:log=file",
+    "2pc:statements=one-by-one",
+    "2pc:log=file,statements=one-by-one",
+    "2pc:ack=early",
+    "2pc-last-agent",
+    "2pc-last-agent:statements=one-by-one",
+    "2pc-last-agent:ack=early",
+];
+
+const PIPELINED: &[&str] = &["2pc", "2pc:log=file"];
+const ONE_BY_ONE: &[&str] = &["2pc:statements=one-by-one", "2pc:log=file,statements=one-by-one"];
+const TWO_PHASE: &[&str] = &[
+    "2pc",
+    "2pc:log=file",
+    "2pc:statements=one-by-one",
+    "2pc:log=file,statements=one-by-one",
+    "2pc:ack=early",
+];
+const LAST_AGENT: &[&str] =
+    &["2pc-last-agent", "2pc-last-agent:statements=one-by-one", "2pc-last-agent:ack=early"];
+
+/// How a death at a fail point is brought about, and what it leaves.
+struct Recipe {
+    /// Who comes past the point, or for recovery, who left the branch that it finds.
+    strategies: &'static [&'static str],
+    /// How many branches are prepared at that instant.
+    dangling: RangeInclusive<usize>,
+    /// What a call with the same id is answered once recovery has run.
+    repeated: Repeated,
+}
+
+/// The answer to a call that repeats the one that died.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Repeated {
+    /// Committed, then or now: nothing was recorded, or both effects were.
+    Committed,
+    /// A recorded no.
+    Refused,
+    /// Either, as recovery did or did not come to recording it.
+    Either,
+}
+
+/// No arm for the rest: a new fail point needs its recipe.
+fn recipe(point: FailPoint) -> Recipe {
+    use FailPoint as P;
+    use Repeated::{Committed, Either, Refused};
+    let (strategies, dangling, repeated): (&[&str], _, _) = match point {
+        P::SameShardStarted | P::SameShardCommitted => (&["same-shard"], 0..=0, Committed),
+        P::TwoPhaseStarted => (TWO_PHASE, 0..=0, Committed),
+        P::TwoPhaseFirstPrepared => (TWO_PHASE, 1..=1, Refused),
+        P::TwoPhaseAllPrepared => (TWO_PHASE, 2..=2, Refused),
+        P::TwoPhaseDecided => (TWO_PHASE, 2..=2, Committed),
+        P::TwoPhaseFirstCommitSent => (PIPELINED, 1..=2, Committed),
+        P::TwoPhaseFirstCommitted => (ONE_BY_ONE, 1..=1, Committed),
+        // Answered early, the committers may or may not have come to it.
+        P::TwoPhaseAllCommitted => (TWO_PHASE, 0..=2, Committed),
+        P::TwoPhaseRefused => (TWO_PHASE, 1..=1, Refused),
+        P::TwoPhaseRolledBack | P::TwoPhaseRefusalRecorded => (TWO_PHASE, 0..=0, Refused),
+        P::LastAgentStarted => (LAST_AGENT, 0..=0, Committed),
+        P::LastAgentPrepared => (LAST_AGENT, 1..=1, Refused),
+        P::LastAgentDecided => (LAST_AGENT, 1..=1, Committed),
+        P::LastAgentCompleted => (LAST_AGENT, 0..=1, Committed),
+        P::LastAgentRefused => (LAST_AGENT, 1..=1, Refused),
+        P::LastAgentRolledBack => (LAST_AGENT, 0..=0, Refused),
+        P::RecoveryListed | P::RecoveryDecided => {
+            (&["2pc", "2pc:log=file", "2pc-last-agent"], 1..=2, Refused)
+        }
+        // What a file says nobody else can read, and the leg that tells is written next.
+        P::RecoveryFinishedOne => (&["2pc", "2pc:log=file", "2pc-last-agent"], 0..=1, Either),
+    };
+    Recipe { strategies, dangling, repeated }
+}
+
+/// The transfer that dies, as the command line spells it.
+struct Order {
+    strategy: &'static str,
+    transfer: Transfer,
+}
+
+impl Order {
+    /// An order that comes past where `needs` must be met.
+    fn meeting(bank: &Bank, strategy: &'static str, needs: Needs) -> Self {
+        let source = bank.account(0, 0);
+        let target = match needs {
+            Needs::OneShard => bank.account(0, 1),
+            Needs::Refusal => bank::missing_account(1),
+            Needs::Success | Needs::OneByOne | Needs::Leftover => bank.account(1, 0),
+        };
+        let transfer = bank::transfer(source, target, AMOUNT);
+        Self { strategy, transfer }
+    }
+
+    fn arguments<'a>(&self, id: &'a str, more: &[&'a str]) -> Vec<String> {
+        let Transfer { source, target, amount, .. } = self.transfer;
+        let (from, to) = (source.to_string(), target.to_string());
+        let amount = amount.get().to_string();
+        let mut words =
+            vec!["transfer", "--from", &from, "--to", &to, "--amount", &amount, "--strategy"];
+        words.push(self.strategy);
+        if !id.is_empty() {
+            words.extend(["--id", id]);
+        }
+        words.extend(more);
+        words.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Starts it, to die at `point`. The id is given, or made by the tool and then read.
+    async fn dies_at(&mut self, bank: &Bank, point: FailPoint) -> Doomed {
+        let id = self.transfer.id.to_string();
+        let given = if self.transfer.origin == IdOrigin::MayBeRepeated { id.as_str() } else { "" };
+        let arguments = self.arguments(given, &["--fail-at", point.name()]);
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut doomed = Doomed::start(bank, &words);
+        let line = doomed.hears("transfer ").await;
+        let id = line.split(' ').nth(1).expect("its id");
+        self.transfer.id = id.parse().expect("a UUID");
+        doomed.reaches(point).await;
+        doomed
+    }
+
+    /// The same call again, under the same id.
+    async fn again(&self, bank: &Bank) -> Output {
+        let id = self.transfer.id.to_string();
+        let arguments = self.arguments(&id, &[]);
+        run(bank, &arguments.iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
+}
+
+/// The books after recovery: quiet, whole, and as `committed` says.
+async fn assert_settled(bank: &Bank, transfer: &Transfer, committed: bool, context: &str) {
+    assert_eq!(bank.prepared_of(transfer).await, Vec::<String>::new(), "{context}");
+    let both = vec![("credit".to_owned(), AMOUNT), ("debit".to_owned(), -AMOUNT)];
+    let legs = if committed { both } else { vec![] };
+    assert_eq!(bank.legs_of(transfer).await, legs, "{context}");
+    let audit = run(bank, &["audit", "--at-rest"]).await;
+    assert_eq!(audit.status.code(), Some(0), "{context}: {}", said(&audit));
+}
+
+/// Recovers twice from new processes; each must end well and leave the same.
+async fn recover_twice(bank: &Bank, transfer: &Transfer, committed: bool, context: &str) {
+    for time in ["first", "second"] {
+        let context = format!("{context}, {time} recovery");
+        let recovery = run(bank, &["recover"]).await;
+        assert_eq!(recovery.status.code(), Some(0), "{context}: {}", said(&recovery));
+        assert_settled(bank, transfer, committed, &context).await;
+    }
+}
+
+/// Kills a coordinator, or the recovery of one, at `point`, and looks at what becomes of it.
+async fn die_at(bank: &Bank, point: FailPoint, strategy: &'static str, origin: IdOrigin) {
+    let context = format!("{strategy} dies at {} ({origin:?})", point.name());
+    let Recipe { dangling, repeated, .. } = recipe(point);
+    let mut order = Order::meeting(bank, strategy, point.needs());
+    order.transfer.origin = origin;
+    let before = bank.balance(order.transfer.source).await;
+
+    let doomed = if point.needs() == Needs::Leftover {
+        let leaving = leaves_undecided(strategy);
+        order.dies_at(bank, leaving).await.kill().await;
+        let left = bank.prepared_of(&order.transfer).await.len();
+        assert!(recipe(leaving).dangling.contains(&left), "{context}: {left} left");
+        let mut recovery = Doomed::start(bank, &["recover", "--fail-at", point.name()]);
+        recovery.reaches(point).await;
+        recovery
+    } else {
+        order.dies_at(bank, point).await
+    };
+    let left = bank.prepared_of(&order.transfer).await.len();
+    assert!(dangling.contains(&left), "{context}: {left} branches are prepared");
+    doomed.kill().await;
+
+    let committed = point.verdict() == Verdict::Committed;
+    recover_twice(bank, &order.transfer, committed, &context).await;
+
+    let answer = order.again(bank).await;
+    let now_committed = match (repeated, answer.status.code()) {
+        (Repeated::Committed | Repeated::Either, Some(0)) => true,
+        (Repeated::Refused | Repeated::Either, Some(1)) => false,
+        (_, code) => panic!("{context}: {repeated:?} expected, {code:?}: {}", said(&answer)),
+    };
+    if !now_committed {
+        assert!(said(&answer).contains("final"), "{context}: {}", said(&answer));
+    }
+    assert_settled(bank, &order.transfer, now_committed, &context).await;
+    let moved = if now_committed { AMOUNT } else { 0 };
+    assert_eq!(bank.balance(order.transfer.source).await, before - moved, "{context}");
+    assert_eq!(order.again(bank).await.status.code(), answer.status.code(), "{context}");
+}
+
+/// Where a coordinator must die for recovery to find something that nobody has decided.
+fn leaves_undecided(strategy: &str) -> FailPoint {
+    if strategy.starts_with("2pc-last-agent") {
+        FailPoint::LastAgentPrepared
+    } else {
+        FailPoint::TwoPhaseAllPrepared
+    }
+}
+
+/// Kills it everywhere, its ids now given by the caller, now made by the tool.
+async fn die_everywhere(strategy: &'static str, is_recovery: bool) {
+    let bank = Bank::open().await;
+    let mut deaths = 0;
+    for point in FailPoint::ALL {
+        let of_recovery = point.needs() == Needs::Leftover;
+        if of_recovery == is_recovery && recipe(*point).strategies.contains(&strategy) {
+            let origin = if deaths % 2 == 0 { IdOrigin::Fresh } else { IdOrigin::MayBeRepeated };
+            die_at(&bank, *point, strategy, origin).await;
+            deaths += 1;
+        }
+    }
+    assert!(deaths > 0, "{strategy} comes past some fail point");
+}
+
+#[test]
+fn every_fail_point_has_somebody_who_dies_there() {
+    for point in FailPoint::ALL {
+        let strategies = recipe(*point).strategies;
+        assert!(!strategies.is_empty(), "{}", point.name());
+        for strategy in strategies {
+            assert!(STRATEGIES.contains(strategy), "{strategy}");
+            let owner = strategy.split(':').next().expect("a name");
+            assert!([owner, "recovery"].contains(&point.owner()), "{} {owner}", point.name());
+        }
+    }
+}
+
+macro_rules! deaths {
+    ($($test:ident: $strategy:literal, recovering: $recovering:literal;)+) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $test() {
+            die_everywhere($strategy, $recovering).await;
+        })+
+
+        #[test]
+        fn every_strategy_dies_everywhere() {
+            let tested = [$(($strategy, $recovering)),+];
+            for strategy in STRATEGIES {
+                assert!(tested.contains(&(strategy, false)), "{strategy}");
+            }
+            for strategy in recipe(FailPoint::RecoveryListed).strategies {
+                assert!(tested.contains(&(strategy, true)), "recovery of {strategy}");
+            }
+        }
+    };
+}
+
+deaths! {
+    every_death_of_same_shard_is_recovered_to_its_verdict: "same-shard", recovering: false;
+    every_death_of_2pc_is_recovered_to_its_verdict: "2pc", recovering: false;
+    every_death_of_2pc_with_a_file_is_recovered_to_its_verdict: "2pc:log=file", recovering: false;
+    every_death_of_2pc_one_by_one_is_recovered_to_its_verdict:
+        "2pc:statements=one-by-one", recovering: false;
+    every_death_of_2pc_one_by_one_with_a_file_is_recovered_to_its_verdict:
+        "2pc:log=file,statements=one-by-one", recovering: false;
+    every_death_of_2pc_that_answers_early_is_recovered_to_its_verdict:
+        "2pc:ack=early", recovering: false;
+    every_death_of_2pc_last_agent_is_recovered_to_its_verdict:
+        "2pc-last-agent", recovering: false;
+    every_death_of_2pc_last_agent_one_by_one_is_recovered_to_its_verdict:
+        "2pc-last-agent:statements=one-by-one", recovering: false;
+    every_death_of_2pc_last_agent_that_answers_early_is_recovered_to_its_verdict:
+        "2pc-last-agent:ack=early", recovering: false;
+    every_death_of_the_recovery_of_2pc_is_recovered_from: "2pc", recovering: true;
+    every_death_of_the_recovery_of_2pc_with_a_file_is_recovered_from:
+        "2pc:log=file", recovering: true;
+    every_death_of_the_recovery_of_2pc_last_agent_is_recovered_from:
+        "2pc-last-agent", recovering: true;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decided_transfer_is_committed_however_often_its_recovery_dies() {
+    let bank = Bank::open().await;
+    for (strategy, decided) in [
+        ("2pc", FailPoint::TwoPhaseDecided),
+        ("2pc:log=file", FailPoint::TwoPhaseDecided),
+        ("2pc-last-agent", FailPoint::LastAgentDecided),
+    ] {
+        let mut order = Order::meeting(&bank, strategy, Needs::Success);
+        order.dies_at(&bank, decided).await.kill().await;
+        for point in [FailPoint::RecoveryListed, FailPoint::RecoveryDecided] {
+            let mut recovery = Doomed::start(&bank, &["recover", "--fail-at", point.name()]);
+            recovery.reaches(point).await;
+            assert_ne!(bank.prepared_of(&order.transfer).await.len(), 0, "{strategy}");
+            recovery.kill().await;
+        }
+        recover_twice(&bank, &order.transfer, true, strategy).await;
+        assert_eq!(order.again(&bank).await.status.code(), Some(0), "{strategy}");
+    }
+    let moved = 3 * AMOUNT;
+    assert_eq!(bank.balance(bank.account(0, 0)).await, OPENING_BALANCE - moved);
+    assert_eq!(bank.balance(bank.account(1, 0)).await, OPENING_BALANCE + moved);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_outlives_its_killed_coordinator_leaves_no_orphan() {
+    let bank = Bank::open().await;
+    for (strategy, locked_shard) in [
+        ("2pc", 0),
+        ("2pc", 1),
+        ("2pc:log=file", 1),
+        ("2pc:statements=one-by-one", 0),
+        ("2pc-last-agent", 0),
+        ("2pc-last-agent", 1),
+        ("same-shard", 0),
+    ] {
+        let context = format!("{strategy}, waiting on shard {locked_shard}");
+        let needs = if strategy == "same-shard" { Needs::OneShard } else { Needs::Success };
+        let order = Order::meeting(&bank, strategy, needs);
+        let blocker = bank.lock(bank.account(locked_shard, 0)).await;
+        let id = order.transfer.id.to_string();
+        let arguments = order.arguments(&id, &["--lock-timeout", "600000"]);
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let doomed = Doomed::start(&bank, &words);
+
+        // Its backend waits for the row, and will go on waiting when nobody is left to be told.
+        let looker = bank.client(locked_shard).await;
+        let waiting = async || -> i64 {
+            let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' \
+                           and datname = current_database()";
+            looker.query_one(waiting, &[]).await.expect("looked").get(0)
+        };
+        while waiting().await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        doomed.kill().await;
+        assert_eq!(waiting().await, 1, "{context}: it outlives its client");
+
+        let recovery = run(&bank, &["recover"]).await;
+        assert_eq!(recovery.status.code(), Some(0), "{context}: {}", said(&recovery));
+        blocker.batch_execute("rollback").await.expect("unlocked");
+        while waiting().await > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Where the first recovery came before the server knew that the coordinator is dead, the
+        // statement went on; then it stands whole or is found prepared now.
+        let recovery = run(&bank, &["recover"]).await;
+        assert_eq!(recovery.status.code(), Some(0), "{context}: {}", said(&recovery));
+        let committed = !bank.legs_of(&order.transfer).await.is_empty();
+        recover_twice(&bank, &order.transfer, committed, &context).await;
+        let code = order.again(&bank).await.status.code();
+        assert!(code == Some(0) || (code == Some(1) && !committed), "{context}: {code:?}");
+    }
+}
