@@ -54,7 +54,7 @@ pub struct CoordinatorContext {
 #[derive(Clone)]
 pub struct PostgresVerbs {
     inner: Arc<Inner>,
-    committers: mpsc::Sender<Vec<(ShardIndex, Gid)>>,
+    committers: mpsc::Sender<Order>,
 }
 
 struct Inner {
@@ -62,6 +62,9 @@ struct Inner {
     routing: Routing,
     messenger: Messenger,
     name: String,
+    /// A clone of it goes with every order for the committers: this one is alone when all are
+    /// done.
+    unfinished: Arc<()>,
 }
 
 impl PostgresVerbs {
@@ -72,7 +75,9 @@ impl PostgresVerbs {
         let pools = Pools::new(context.cluster.clone(), context.presence.clone(), settings);
         let routing = context.cluster.routing();
         let name = format!("{}:{}", host_name(), std::process::id());
-        let inner = Arc::new(Inner { context, routing, messenger: Messenger::new(pools), name });
+        let messenger = Messenger::new(pools);
+        let unfinished = Arc::default();
+        let inner = Arc::new(Inner { context, routing, messenger, name, unfinished });
         let (committers, queue) = mpsc::channel(COMMITTER_QUEUE);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..COMMITTERS {
@@ -108,9 +113,10 @@ impl PostgresVerbs {
         }
     }
 
-    /// Waits until nothing is queued for the committers any more.
+    /// Waits until the committers have done all that they were given. To be called when no
+    /// transfer is being carried any more.
     pub async fn drain(&self) {
-        while self.committers.capacity() < COMMITTER_QUEUE {
+        while Arc::strong_count(&self.inner.unfinished) > 1 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -122,20 +128,26 @@ pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The branches of decided transfers, waiting for a committer.
-type Queue = Arc<Mutex<mpsc::Receiver<Vec<(ShardIndex, Gid)>>>>;
+/// The branches of a decided transfer, and what tells by its life that they are not yet done.
+struct Order {
+    branches: Vec<(ShardIndex, Gid)>,
+    _unfinished: Arc<()>,
+}
+
+/// Orders waiting for a committer.
+type Queue = Arc<Mutex<mpsc::Receiver<Order>>>;
 
 async fn commit_queued(inner: Arc<Inner>, queue: Queue) {
     loop {
         let next = queue.lock().await.recv().await;
-        let Some(branches) = next else { return };
+        let Some(order) = next else { return };
         let mut all_done = true;
-        for (shard, gid) in &branches {
+        for (shard, gid) in &order.branches {
             // Whatever is not finished here is finished by recovery: the decision stands.
             all_done &=
                 inner.messenger.finish(*shard, &prepared::commit(gid)).await == Finish::Done;
         }
-        if all_done && let Some((_, gid)) = branches.first() {
+        if all_done && let Some((_, gid)) = order.branches.first() {
             inner.forget(&gid.decision_key());
         }
     }
@@ -321,7 +333,7 @@ impl Verbs for PostgresVerbs {
 
     async fn commit_prepared_later(&self, branches: Vec<(ShardIndex, Gid)>) {
         self.committers
-            .send(branches)
+            .send(Order { branches, _unfinished: Arc::clone(&self.inner.unfinished) })
             .await
             .expect("the committers end only after the last sender is gone");
     }
