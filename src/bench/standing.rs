@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use crate::bench::plan::Point;
+use crate::bench::skew::Skew;
 use crate::bench::statistics::{
     Comparison, Verdict, coefficient_of_variation, compare, holm, mean, mean_error, median,
 };
 use crate::bench::summary::{Spread, Summary};
-use crate::bench::workload::Skew;
 use crate::verbs::observed::Phase;
 
 /// The variation between runs from which their mean is doubtful.

@@ -8,9 +8,9 @@ use crate::bench::durations::{Durations, Quantile};
 use crate::bench::plan::{Length, Point};
 use crate::bench::recorder::Recorder;
 use crate::bench::sample::Ending;
+use crate::bench::skew::Skew;
 use crate::bench::tally::Tally;
 use crate::bench::wal::WalUse;
-use crate::bench::workload::Skew;
 use crate::strategies::Strategy;
 use crate::verbs::observed::Phase;
 

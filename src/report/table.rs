@@ -7,6 +7,7 @@ use crate::bench::results::Results;
 use crate::bench::standing::Standing;
 use crate::bench::statistics::Verdict;
 use crate::bench::workload::Access;
+use crate::config::HotOn;
 use crate::report::units::{NOT_AVAILABLE, figure, three_digits, time};
 use crate::verbs::observed::Phase;
 
@@ -47,24 +48,38 @@ pub fn table(results: &Results, width: Option<u16>) -> String {
 /// A point in words.
 #[must_use]
 pub fn heading(point: &Point) -> String {
+    let end = match point.hot_on {
+        HotOn::Source => " of sources",
+        HotOn::Target => " of targets",
+        HotOn::Both => "",
+    };
     let access = match point.access {
         Access::Uniform => "uniform".to_owned(),
-        Access::Zipfian { theta } => format!("zipfian {theta}"),
+        Access::Zipfian { theta } => format!("zipfian {theta}{end}"),
         Access::Hotspot { accounts, percent } => {
-            format!("{accounts} hot accounts take {percent} %")
+            format!("{percent} %{end} on {}", several(accounts, "hot account"))
         }
     };
     let length = match point.length {
         Length::Time(time) => format!("{} s a run", three_digits(time.as_secs_f64())),
-        Length::Transfers(transfers) => format!("{transfers} transfers a client"),
+        Length::Transfers(transfers) => format!("{} a client", several(transfers, "transfer")),
     };
     format!(
-        "{} shards, {} clients, {} accounts ({access}), {} % across shards, {length}, seed {}",
-        point.shards,
-        point.clients,
-        three_digits(point.accounts as f64),
+        "{}, {}, {} ({access}), {} % across shards, {length}, seed {}",
+        several(point.shards.into(), "shard"),
+        several(point.clients.into(), "client"),
+        several(point.accounts, "account"),
         point.cross_shard_percent,
         point.seed
+    )
+}
+
+/// A count and what is counted.
+fn several(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!(
+        "{} {what}{plural}",
+        if count < 100 { count.to_string() } else { three_digits(count as f64) }
     )
 }
 
