@@ -1,41 +1,109 @@
 //! Putting a cluster back to what `init` left, between two measurements.
+//!
+//! Whoever resets may die between two shards, and a cluster of which one shard is emptied looks
+//! robbed. So a reset is a two-phase commit of its own: prepared on every shard, decided on
+//! shard 0, committed. It has a gid like any other branch, so recovery rolls back or completes
+//! what a dead one left.
+//!
+//! | the resetter dies | what stands after recovery |
+//! | --- | --- |
+//! | some shards prepared | everything as it was |
+//! | decided | every shard is emptied |
 
 use tokio_postgres::{Client, Error};
 
-/// Why a shard is not put back.
+use crate::ledger::books;
+use crate::outcome::{Finish, ShardError};
+use crate::shards::failure::describe;
+use crate::shards::prepared;
+use crate::transfer::{ClusterId, Epoch, LegKind, ShardIndex, TransferId};
+use crate::verbs::{Gid, Register};
+
+const EMPTY: &str = "truncate shardbank.leg; \
+    update shardbank.account set balance = opening_balance, held = 0 \
+    where balance <> opening_balance or held <> 0;";
+/// A decision that no leg belongs to says so in its reason, for the audit.
+const DECIDE: &str = "insert into shardbank.decision (transfer_id, verdict, decided_by, reason) \
+    values ($1, 'commit', 'bench', 'reset') on conflict do nothing";
+
+/// Why a cluster is not put back.
 #[derive(Debug, thiserror::Error)]
 pub enum ResetError {
     /// Something is still in flight.
-    #[error("{0} prepared transaction(s) of this cluster are left; run recover first")]
-    InFlight(usize),
-    /// The shard did not do it.
-    #[error(transparent)]
-    Shard(#[from] Error),
+    #[error("shard {0}: {1} prepared transaction(s) of this cluster are left; run recover first")]
+    InFlight(ShardIndex, usize),
+    /// Recovery took the reset for one that had died.
+    #[error("another process decided against the reset; nothing has changed")]
+    Superseded,
+    /// A shard did not do it. Recovery finishes or undoes what was begun.
+    #[error("{0}; run recover")]
+    Shard(#[from] ShardError),
 }
 
-/// Empties the ledger of one shard and gives every account its opening balance again. Must be
-/// called only when nobody works on the cluster, after its audit has passed. `prefix` is what the
-/// names of this cluster's prepared transactions begin with.
+/// Empties the ledger and gives every account its opening balance again, on all shards or none.
+/// Must be called only when nobody works on the cluster, after its audit has passed. `clients`
+/// lead to all shards, in order; `attempt` is one that `epoch` never used.
 ///
 /// # Errors
-/// Something is in flight, or the shard did not do it; then nothing has changed.
-pub async fn reset(client: &mut Client, prefix: &str) -> Result<(), ResetError> {
-    let prepared = crate::ledger::books::prepared(client, prefix).await?.len();
-    if prepared > 0 {
-        return Err(ResetError::InFlight(prepared));
+/// Something is in flight, or a shard did not do it.
+pub async fn reset(
+    clients: &[Client],
+    cluster: ClusterId,
+    epoch: Epoch,
+    attempt: u64,
+) -> Result<(), ResetError> {
+    let shards: Vec<(ShardIndex, &Client)> = (0..).map(ShardIndex).zip(clients).collect();
+    let prefix = Gid::prefix_of(cluster);
+    for (shard, client) in &shards {
+        let left = books::prepared(client, &prefix).await.map_err(of(*shard))?.len();
+        if left > 0 {
+            return Err(ResetError::InFlight(*shard, left));
+        }
     }
-    let transaction = client.transaction().await?;
-    transaction
-        .batch_execute(
-            "set local synchronous_commit = on; \
-             truncate shardbank.leg, shardbank.decision; \
-             update shardbank.account set balance = opening_balance, held = 0 \
-             where balance <> opening_balance or held <> 0",
-        )
-        .await?;
-    transaction.commit().await?;
-    // What one measurement leaves dead, the next should not clear away. Only the owner can; for
-    // anybody else the server warns and leaves it to autovacuum.
-    client.batch_execute("vacuum (analyze) shardbank.account").await?;
+    let gid = Gid {
+        cluster,
+        epoch,
+        register: Register::Table,
+        home: ShardIndex(0),
+        transfer: TransferId::fresh(),
+        kind: LegKind::Debit,
+        attempt,
+    };
+    // Decisions go first, and need not go together: legs prove what they decided.
+    for (shard, client) in &shards {
+        client
+            .batch_execute("set synchronous_commit = on; truncate shardbank.decision")
+            .await
+            .map_err(of(*shard))?;
+    }
+    for (shard, client) in &shards {
+        // Nothing is decided yet: recovery rolls back whatever is prepared.
+        let branch = format!("begin; {EMPTY} {}", prepared::prepare(&gid));
+        client.batch_execute(&branch).await.map_err(of(*shard))?;
+    }
+    let (home, decider) = shards[0];
+    if decider.execute(DECIDE, &[&gid.transfer.0]).await.map_err(of(home))? == 0 {
+        for (_, client) in &shards {
+            // Recovery has done it, or will.
+            client.batch_execute(&prepared::roll_back(&gid)).await.ok();
+        }
+        return Err(ResetError::Superseded);
+    }
+    // Decided: recovery commits whatever is still prepared.
+    for (shard, client) in &shards {
+        let result = client.batch_execute(&prepared::commit(&gid)).await;
+        if let Finish::Unknown(error) = prepared::finish_of(*shard, result) {
+            return Err(error.into());
+        }
+    }
+    for (shard, client) in &shards {
+        // What one measurement leaves dead, the next should not clear away. Only the owner can;
+        // for anybody else the server warns and leaves it to autovacuum.
+        client.batch_execute("vacuum (analyze) shardbank.account").await.map_err(of(*shard))?;
+    }
     Ok(())
+}
+
+fn of(shard: ShardIndex) -> impl Fn(Error) -> ResetError {
+    move |error| describe(shard, &error).into()
 }

@@ -25,7 +25,6 @@ use crate::shards::creation;
 use crate::shards::preflight::{self, Need, SchemaNeed};
 use crate::shards::{LocalShardParams, ShardTarget};
 use crate::strategies::recovery::recover;
-use crate::verbs::Gid;
 
 /// Connections to a shard beside the clients': the epoch's, the lock's, recovery's, the audit's,
 /// the gauges', and those of each thread that answers early.
@@ -214,14 +213,12 @@ impl Site {
     /// A shard did not do it.
     pub async fn reset(&self) -> Result<(), Stop> {
         let cluster = &self.context.cluster;
-        let prefix = Gid::prefix_of(cluster.id());
-        let mut clients = cluster.connect_all(PATIENCE).await.map_err(|error| failed(&error))?;
-        for (shard, client) in cluster.routing().shards().zip(&mut clients) {
-            reset::reset(client, &prefix)
-                .await
-                .map_err(|error| Stop::new(Exit::Failed, format!("shard {shard}: {error}")))?;
-        }
-        Ok(())
+        let presence = &self.context.presence;
+        let clients = cluster.connect_all(PATIENCE).await.map_err(|error| failed(&error))?;
+        let epoch = presence.epoch().await.map_err(|error| failed(&error))?;
+        reset::reset(&clients, cluster.id(), epoch, presence.next_attempt())
+            .await
+            .map_err(|error| Stop::new(Exit::Failed, error.to_string()))
     }
 
     /// Leaves the cluster, and ends local servers.
