@@ -169,7 +169,7 @@ impl Routing {
 }
 
 /// Whether an id may have been used before this call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IdOrigin {
     /// Made for this call: nobody else can have tried it.
     Fresh,
@@ -178,7 +178,7 @@ pub enum IdOrigin {
 }
 
 /// One order to move money.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Transfer {
     /// Its identity and idempotency key.
     pub id: TransferId,
@@ -220,7 +220,7 @@ impl LegKind {
 }
 
 /// One leg of a transfer on the shard of its account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Branch {
     /// The whole transfer.
     pub transfer: Transfer,

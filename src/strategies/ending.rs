@@ -47,7 +47,27 @@ pub async fn record<V: Verbs>(
     }
 }
 
-/// The first answer, as a leg tells it.
+/// Answers with what a register says. That a transfer was decided against is also written on the
+/// home shard, because that leg, and no other place, holds the answer: registers, tombstones and
+/// refusals of different calls may tell different reasons, and a repeated call may meet any of
+/// them first. Everything that this call began is rolled back, or will be by recovery.
+pub async fn answer_decided<V: Verbs>(
+    verbs: &V,
+    home: &Branch,
+    standing: Decision,
+    strategy: &'static str,
+) -> Outcome {
+    match standing {
+        Decision::Commit => Outcome::Committed,
+        Decision::Abort(why) => match record(verbs, home, why, strategy).await {
+            // Nothing will happen; under which name that is recorded, recovery settles.
+            Outcome::Failed(error) => Outcome::InDoubt(error),
+            outcome => outcome,
+        },
+    }
+}
+
+/// The first answer, as the leg on the home shard tells it.
 #[must_use]
 pub fn answer_of(leg: &StandingLeg, branch: &Branch) -> Outcome {
     if !leg.agrees_with(branch) {
@@ -60,10 +80,22 @@ pub fn answer_of(leg: &StandingLeg, branch: &Branch) -> Outcome {
     }
 }
 
-/// Ends a try that met a leg of its own id: the answer is what that leg says.
-pub async fn read_standing_leg<V: Verbs>(verbs: &V, branch: &Branch) -> Try {
+/// Ends a try in which `branch` met a leg of its own id. An effect that ran says that all did; of
+/// one that never will, the leg on the home shard has the answer.
+pub async fn read_standing_leg<V: Verbs>(
+    verbs: &V,
+    branch: &Branch,
+    home: &Branch,
+    strategy: &'static str,
+) -> Try {
     match verbs.read_leg(branch.shard, branch.transfer.id, branch.kind).await {
-        Ok(Some(leg)) => Try::Ended(answer_of(&leg, branch)),
+        Ok(Some(leg)) => match answer_of(&leg, branch) {
+            Outcome::Aborted(_) | Outcome::Rejected(_) if branch != home => {
+                let superseded = Refusal::Aborted(AbortReason::Superseded);
+                Try::Ended(record(verbs, home, superseded, strategy).await)
+            }
+            outcome => Try::Ended(outcome),
+        },
         // It vanished between two statements: it was pruned. Look again from the start.
         Ok(None) => Try::Again(AbortReason::Serialization),
         Err(error) => Try::Ended(Outcome::Failed(error)),
@@ -140,7 +172,7 @@ pub async fn roll_back<V: Verbs>(verbs: &V, shard: ShardIndex, gid: &Gid) -> Rol
 }
 
 /// What a branch is told in phase two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Order {
     /// `COMMIT PREPARED`.
     Commit,

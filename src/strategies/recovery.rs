@@ -12,9 +12,11 @@
 //! | --- | --- | --- | --- |
 //! | commit | yes | | `COMMIT PREPARED` |
 //! | commit | gone since | applied | somebody else has done it |
+//! | commit | gone since | prepared by a later attempt | that one is committed in its turn |
 //! | commit | gone since | absent | heuristic damage: somebody rolled it back by hand |
 //! | abort | yes | | `ROLLBACK PREPARED`, and a tombstone, so that no late attempt runs |
-//! | abort | gone since | applied | heuristic damage: somebody committed it by hand |
+//! | abort in a table | gone since | applied | heuristic damage: somebody committed it by hand |
+//! | abort in a file | gone since | applied | a later call with the same id went through |
 //! | register silent | any | any | in doubt; listed; never guessed |
 //!
 //! A branch can turn up after a pass: its `PREPARE` was still waiting for a row when the shard
@@ -26,12 +28,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::fail_points::FailPoint;
-use crate::outcome::{
-    AbortReason, Decision, Finish, LegOutcome, Refusal, ShardError, StandingLeg, Tombstone,
-};
+use crate::outcome::{AbortReason, Decision, Finish, LegOutcome, Refusal, ShardError, Tombstone};
 use crate::strategies::ending::{self, Order};
 use crate::transfer::{Epoch, ShardIndex};
-use crate::verbs::{Gid, Liveness, PreparedBranch, Verbs};
+use crate::verbs::{Gid, Liveness, PreparedBranch, Register, Verbs};
 
 /// What one pass did and what it left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -198,13 +198,37 @@ async fn resolve<V: Verbs>(
 async fn commit<V: Verbs>(verbs: &V, shard: ShardIndex, gid: Gid, recovered: &mut Recovered) {
     match ending::finish(verbs, shard, &gid, Order::Commit).await {
         Finish::Done => recovered.committed += 1,
-        Finish::Missing => match verbs.read_leg(shard, gid.transfer, gid.kind).await {
-            Ok(Some(StandingLeg { outcome: LegOutcome::Applied, .. })) => {}
-            Ok(_) => recovered.damage.push((shard, gid, Decision::Commit)),
+        Finish::Missing => match is_accounted_for(verbs, shard, &gid).await {
+            Ok(true) => {}
+            Ok(false) => recovered.damage.push((shard, gid, Decision::Commit)),
             Err(error) => recovered.unreachable.push(error),
         },
         Finish::Busy | Finish::Unknown(_) => recovered.unfinished.push((shard, gid)),
     }
+}
+
+/// Whether the effect of a committed transfer whose branch is gone is there, or on its way. Its
+/// coordinator may have rolled that branch back itself and committed a later attempt, which
+/// holds the leg's key from before the decision until the leg can be read: so look for the leg,
+/// for whoever holds the key, and once more for the leg.
+async fn is_accounted_for<V: Verbs>(
+    verbs: &V,
+    shard: ShardIndex,
+    gid: &Gid,
+) -> Result<bool, ShardError> {
+    if is_applied(verbs, shard, gid).await? {
+        return Ok(true);
+    }
+    let of_same_leg = |branch: &PreparedBranch| {
+        (branch.gid.transfer, branch.gid.kind) == (gid.transfer, gid.kind)
+    };
+    Ok(verbs.list_prepared(shard).await?.iter().any(of_same_leg)
+        || is_applied(verbs, shard, gid).await?)
+}
+
+async fn is_applied<V: Verbs>(verbs: &V, shard: ShardIndex, gid: &Gid) -> Result<bool, ShardError> {
+    let leg = verbs.read_leg(shard, gid.transfer, gid.kind).await?;
+    Ok(leg.is_some_and(|leg| leg.outcome == LegOutcome::Applied))
 }
 
 async fn roll_back<V: Verbs>(
@@ -232,7 +256,11 @@ async fn roll_back<V: Verbs>(
     match verbs.entomb(shard, gid.transfer, gid.kind).await {
         // In flight: a later attempt at the same id, which will meet the verdict by itself.
         Ok(Tombstone::Placed | Tombstone::InFlight) => {}
-        Ok(Tombstone::Stands(leg)) if leg.outcome == LegOutcome::Applied => {
+        // A table's abort binds every attempt at the transfer; a file's only those of its epoch, so
+        // a later call of the same id may have gone through.
+        Ok(Tombstone::Stands(leg))
+            if leg.outcome == LegOutcome::Applied && gid.register == Register::Table =>
+        {
             let verdict = Decision::Abort(Refusal::Aborted(AbortReason::Superseded));
             recovered.damage.push((shard, gid, verdict));
         }

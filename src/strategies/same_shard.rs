@@ -37,15 +37,16 @@ impl Coordinator for SameShard {
     }
 
     async fn try_once<V: Verbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
-        let [branch, counter] = transfer.branches(verbs.routing());
+        // As in every strategy, the answer stands in the last branch's leg.
+        let [counter, branch] = transfer.branches(verbs.routing());
         if branch.shard != counter.shard {
             return Try::Ended(Outcome::Failed(ShardError {
-                shard: branch.shard,
+                shard: counter.shard,
                 sqlstate: None,
                 message: format!(
                     "same-shard cannot reach account {} on shard {}; choose another strategy",
-                    counter.account(),
-                    counter.shard
+                    branch.account(),
+                    branch.shard
                 ),
             }));
         }
@@ -68,13 +69,15 @@ impl Coordinator for SameShard {
                 let refusal = Refusal::Rejected(rejection);
                 Try::Ended(ending::record(verbs, &branch, refusal, NAME).await)
             }
-            Attempt::LegStands => ending::read_standing_leg(verbs, &branch).await,
+            Attempt::LegStands => ending::read_standing_leg(verbs, &branch, &branch, NAME).await,
             Attempt::DecisionStands => {
                 let home = branch.shard;
                 let key =
                     DecisionKey { register: Register::Table, epoch, home, transfer: transfer.id };
                 match ending::ask(verbs, &key, AbortReason::Superseded).await {
-                    Ok(standing) => Try::Ended(standing.into()),
+                    Ok(standing) => {
+                        Try::Ended(ending::answer_decided(verbs, &branch, standing, NAME).await)
+                    }
                     Err(error) => Try::Ended(Outcome::Failed(error)),
                 }
             }

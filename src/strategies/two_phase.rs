@@ -121,13 +121,13 @@ impl Coordinator for TwoPhase {
                 Err(_) => return Try::Ended(Outcome::InDoubt(lost)),
             },
         };
-        if let Decision::Abort(why) = standing {
+        if standing != Decision::Commit {
             // Recovery was faster. The abort stands, so this is final even if a branch cannot be
             // rolled back now: recovery will do it.
             for (branch, gid) in ballot.branches.iter().zip(&ballot.gids) {
                 ending::roll_back(verbs, branch.shard, gid).await;
             }
-            return Try::Ended(ballot.answer_abort(verbs, why).await);
+            return Try::Ended(ballot.answer(verbs, standing).await);
         }
 
         // Decided: from here on recovery commits whatever is still prepared.
@@ -242,16 +242,8 @@ impl Ballot {
         ending::finish(verbs, branch.shard, gid, Order::Commit).await
     }
 
-    /// The answer to a transfer that its register has decided against. A file is read by its
-    /// owner alone, so for everybody else the abort is also written as a leg.
-    async fn answer_abort<V: Verbs>(&self, verbs: &V, why: Refusal) -> Outcome {
-        match self.key.register {
-            Register::Table => Decision::Abort(why).into(),
-            Register::File => match ending::record(verbs, self.home(), why, NAME).await {
-                Outcome::Failed(error) => Outcome::InDoubt(error),
-                outcome => outcome,
-            },
-        }
+    async fn answer<V: Verbs>(&self, verbs: &V, standing: Decision) -> Outcome {
+        ending::answer_decided(verbs, self.home(), standing, NAME).await
     }
 
     /// Ends a try in which somebody did not vote yes. Nobody but this coordinator can decide
@@ -288,8 +280,7 @@ impl Ballot {
             // A branch may turn up later. Once `abort` stands, recovery will roll it back.
             return Try::Ended(
                 match ending::ask(verbs, &self.key, AbortReason::Unreachable).await {
-                    Ok(Decision::Abort(why)) => self.answer_abort(verbs, why).await,
-                    Ok(Decision::Commit) => Outcome::Committed,
+                    Ok(standing) => self.answer(verbs, standing).await,
                     Err(_) => Outcome::InDoubt(lost),
                 },
             );
@@ -305,11 +296,13 @@ impl Ballot {
                 let refusal = Refusal::Rejected(rejection);
                 ending::record(verbs, self.home(), refusal, NAME).await
             }
-            Attempt::LegStands => return ending::read_standing_leg(verbs, branch).await,
+            Attempt::LegStands => {
+                return ending::read_standing_leg(verbs, branch, self.home(), NAME).await;
+            }
             Attempt::DecisionStands => {
                 let table = DecisionKey { register: Register::Table, ..self.key };
                 match ending::ask(verbs, &table, AbortReason::Superseded).await {
-                    Ok(standing) => standing.into(),
+                    Ok(standing) => self.answer(verbs, standing).await,
                     Err(error) => Outcome::Failed(error),
                 }
             }

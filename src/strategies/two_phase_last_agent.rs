@@ -73,7 +73,7 @@ impl Coordinator for TwoPhaseLastAgent {
             Preparation { strategy: NAME, statements: self.statements, claims_decision: false };
         match verbs.prepare(&other, &gid, how).await {
             Attempt::Done => {}
-            Attempt::Unknown(lost) => return ask_home(verbs, &other, &gid, lost).await,
+            Attempt::Unknown(lost) => return ask_home(verbs, &other, &home, &gid, lost).await,
             no => return refused(verbs, &other, &home, &gid, no).await,
         }
 
@@ -89,7 +89,8 @@ impl Coordinator for TwoPhaseLastAgent {
                     Ok(Decision::Commit) => {}
                     Ok(standing) => {
                         ending::roll_back(verbs, other.shard, &gid).await;
-                        return Try::Ended(standing.into());
+                        let answer = ending::answer_decided(verbs, &home, standing, NAME).await;
+                        return Try::Ended(answer);
                     }
                     Err(_) => return Try::Ended(Outcome::InDoubt(lost)),
                 }
@@ -101,7 +102,7 @@ impl Coordinator for TwoPhaseLastAgent {
                 let rolled_back = ending::roll_back(verbs, other.shard, &gid).await;
                 return match rolled_back.left_on(other.shard) {
                     None => refused(verbs, &home, &home, &gid, no).await,
-                    Some(lost) => ask_home(verbs, &other, &gid, lost).await,
+                    Some(lost) => ask_home(verbs, &other, &home, &gid, lost).await,
                 };
             }
         }
@@ -125,12 +126,18 @@ impl Coordinator for TwoPhaseLastAgent {
 /// Ends a try after which it is not known whether A is, or will be, prepared. Only seeing the
 /// branch go is knowledge; otherwise home is asked by writing, and recovery rolls A back on the
 /// strength of what then stands there.
-async fn ask_home<V: Verbs>(verbs: &V, other: &Branch, gid: &Gid, lost: ShardError) -> Try {
+async fn ask_home<V: Verbs>(
+    verbs: &V,
+    other: &Branch,
+    home: &Branch,
+    gid: &Gid,
+    lost: ShardError,
+) -> Try {
     if verbs.roll_back_prepared(other.shard, gid).await == Finish::Done {
         return Try::Again(AbortReason::Unreachable);
     }
     match ending::ask(verbs, &gid.decision_key(), AbortReason::Unreachable).await {
-        Ok(standing) => Try::Ended(standing.into()),
+        Ok(standing) => Try::Ended(ending::answer_decided(verbs, home, standing, NAME).await),
         Err(_) => Try::Ended(Outcome::InDoubt(lost)),
     }
 }
@@ -151,10 +158,12 @@ async fn refused<V: Verbs>(
             let refusal = Refusal::Rejected(rejection);
             Try::Ended(ending::record(verbs, home, refusal, NAME).await)
         }
-        Attempt::LegStands => ending::read_standing_leg(verbs, branch).await,
+        Attempt::LegStands => ending::read_standing_leg(verbs, branch, home, NAME).await,
         Attempt::DecisionStands => {
             match ending::ask(verbs, &gid.decision_key(), AbortReason::Superseded).await {
-                Ok(standing) => Try::Ended(standing.into()),
+                Ok(standing) => {
+                    Try::Ended(ending::answer_decided(verbs, home, standing, NAME).await)
+                }
                 Err(error) => Try::Ended(Outcome::Failed(error)),
             }
         }
