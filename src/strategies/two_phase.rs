@@ -36,7 +36,7 @@ use crate::fail_points::FailPoint;
 use crate::outcome::{AbortReason, Attempt, Decision, Finish, Outcome, Refusal, ShardError};
 use crate::strategies::ending::{self, Order};
 use crate::strategies::{Coordinator, Try};
-use crate::transfer::{Branch, IdOrigin, ShardIndex, Transfer};
+use crate::transfer::{Branch, ShardIndex, Transfer};
 use crate::verbs::{DecisionKey, Gid, Preparation, Register, Statements, Verbs};
 
 /// The strategy's name.
@@ -225,11 +225,10 @@ impl Ballot {
     }
 
     fn preparation(&self, strategy: &TwoPhase, i: usize) -> Preparation {
-        // The file cannot see what an earlier call decided in the table, so an id that may be
-        // repeated lays its claim there as well, inside the home branch.
-        let claims_decision = strategy.log == Log::File
-            && self.branches[i].transfer.origin == IdOrigin::MayBeRepeated
-            && self.branches[i] == *self.home();
+        // The file cannot see what an earlier call decided in the table, and a later call that
+        // asks the table must not find it silent while branches wait for what the file says. So
+        // the home branch lays its claim there as well.
+        let claims_decision = strategy.log == Log::File && self.branches[i] == *self.home();
         Preparation { strategy: NAME, statements: strategy.statements, claims_decision }
     }
 

@@ -58,9 +58,9 @@ pub struct Preparation {
     pub strategy: &'static str,
     /// How the statements travel.
     pub statements: Statements,
-    /// Also write `commit` into the decision table inside the branch, so that a standing verdict
-    /// of another register is found. For an id that may be repeated, where the decision itself
-    /// goes to a file.
+    /// Also write `commit` into the decision table inside the branch, where the decision itself
+    /// goes to a file: a standing verdict of the table is found, and whoever asks the table
+    /// meanwhile waits for this branch.
     pub claims_decision: bool,
 }
 

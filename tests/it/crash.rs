@@ -6,7 +6,9 @@ use std::process::Output;
 use std::time::Duration;
 
 use shardbank::fail_points::{FailPoint, Needs, Verdict};
+use shardbank::outcome::{AbortReason, Decision, Refusal};
 use shardbank::transfer::{IdOrigin, Transfer};
+use shardbank::verbs::{DecisionKey, Register, Verbs};
 
 use crate::bank::{self, Bank, OPENING_BALANCE};
 use crate::doomed::{Doomed, run, said};
@@ -358,5 +360,27 @@ async fn a_statement_that_outlives_its_killed_coordinator_leaves_no_orphan() {
         recover_twice(&bank, &order.transfer, committed, &context).await;
         let code = order.again(&bank).await.status.code();
         assert!(code == Some(0) || (code == Some(1) && !committed), "{context}: {code:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_the_table_waits_for_what_a_file_has_decided() {
+    let bank = Bank::open().await;
+    for origin in [IdOrigin::Fresh, IdOrigin::MayBeRepeated] {
+        let mut order = Order::meeting(&bank, "2pc:log=file", Needs::Success);
+        order.transfer.origin = origin;
+        order.dies_at(&bank, FailPoint::TwoPhaseDecided).await.kill().await;
+        let (_context, verbs) = bank.coordinator().await;
+        let key = DecisionKey {
+            register: Register::Table,
+            epoch: verbs.epoch().await.expect("an epoch"),
+            home: verbs.routing().home(&order.transfer),
+            transfer: order.transfer.id,
+        };
+        let no = Refusal::Aborted(AbortReason::Unreachable);
+        let asked = verbs.decide_abort(&key, no).await;
+        assert!(asked.is_err(), "{origin:?}: {asked:?} while the file says commit");
+        recover_twice(&bank, &order.transfer, true, "decided in a file").await;
+        assert_eq!(verbs.decide_abort(&key, no).await, Ok(Decision::Commit), "{origin:?}");
     }
 }
