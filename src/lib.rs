@@ -39,6 +39,7 @@
 
 pub mod audit;
 pub mod bench;
+pub mod chaos;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -2,6 +2,7 @@
 //! but for `commands`, which is handed the parsed arguments.
 
 pub mod bench;
+pub mod chaos;
 pub mod cluster;
 pub mod local;
 pub mod operate;
@@ -38,4 +39,7 @@ pub enum Command {
     Status(operate::StatusArguments),
     /// Prove that no money was made or lost.
     Audit(operate::AuditArguments),
+    /// Kill coordinators and stop shards under load, on servers of its own, and prove that nothing
+    /// is lost.
+    Chaos(chaos::ChaosArguments),
 }

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod bench;
+pub mod chaos;
 pub mod clean;
 mod cluster;
 mod coordinator;
@@ -71,5 +72,6 @@ pub fn run(cli: Cli) -> Result<(), Stop> {
         Command::Recover(arguments) => recover::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Chaos(arguments) => chaos::run(&arguments),
     }
 }

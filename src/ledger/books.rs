@@ -9,6 +9,8 @@ use futures_util::{Stream, TryStreamExt};
 use tokio_postgres::{Client, Error, Transaction};
 use uuid::Uuid;
 
+use crate::transfer::{LegKind, TransferId};
+
 /// The totals of one shard and what is wrong with its accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accounts {
@@ -96,6 +98,42 @@ pub async fn change_of(client: &Client, transfers: &[Uuid]) -> Result<Vec<(Uuid,
         )
         .await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// An effect that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedLeg {
+    /// Whose.
+    pub transfer: TransferId,
+    /// Which of its two.
+    pub kind: LegKind,
+    /// On which account.
+    pub account: i64,
+    /// What it added to the balance, in minor units.
+    pub amount: i64,
+}
+
+/// The applied legs of `transfers` on this shard.
+///
+/// # Errors
+/// The statement failed.
+pub async fn applied_legs(client: &Client, transfers: &[Uuid]) -> Result<Vec<AppliedLeg>, Error> {
+    let rows = client
+        .query(
+            "select transfer_id, kind, account_id, amount from shardbank.leg \
+             where outcome = 'applied' and transfer_id = any($1)",
+            &[&transfers],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| AppliedLeg {
+            transfer: TransferId(row.get(0)),
+            kind: LegKind::from_name(row.get(1)).expect("the table holds no other kinds"),
+            account: row.get(2),
+            amount: row.get(3),
+        })
+        .collect())
 }
 
 /// The decisions of this shard that its own legs contradict, with their verdicts; a thousand at
