@@ -4,10 +4,12 @@
 //!
 //! - **explained**: on every shard, in one snapshot, each balance is its opening balance plus its
 //!   applied legs, and none is negative. True at any moment, under any load.
-//! - **conserved**: the opening balances still add up to what `init` put in.
+//! - **conserved**: the opening balances add up to what `init` put in and what `prune` has folded
+//!   into them since, by its own records; over all shards, a batch of it comes to nothing.
 //! - **all or nothing**: over all shards, the applied legs of every transfer cancel out. While
 //!   transfers run some are half-visible, so what does not cancel out is looked at again: it is a
-//!   violation only if it is still half when none of its branches is prepared any more.
+//!   violation only if it is still half when none of its branches is prepared any more, nor one
+//!   of a batch of `prune`, which may be folding it shard after shard.
 //! - **decided**: no decision is contradicted by the legs beside it.
 //!
 //! With the first and the third, the total of all balances is explained to the last unit.
@@ -88,7 +90,7 @@ pub enum Violation {
     /// The opening balances no longer add up to what `init` put in.
     #[error("opening balances add up to {now} and not to the {at_init} that init put in")]
     NotConserved {
-        /// Their sum now.
+        /// Their sum now, without what `prune` has on record.
         now: i128,
         /// Their sum at `init`.
         at_init: i128,
@@ -180,12 +182,14 @@ async fn read_snapshots(
         Ok::<_, ShardError>((accounts, at_init))
     }))
     .await?;
-    let mut at_init = 0;
+    let (mut at_init, mut now) = (0, 0);
     for ((accounts, opening_total), shard) in read.into_iter().zip(&shards) {
         at_init += opening_total;
+        // Within one snapshot a batch of prune and its record are both there or both not, so
+        // this holds also where the snapshots see some shards before it and some after.
+        now += accounts.opening_total - accounts.folded;
         add_accounts(report, *shard, accounts);
     }
-    let now = report.shards.iter().map(|shard| shard.opening_total).sum();
     if now != at_init {
         report.add(Violation::NotConserved { now, at_init });
     }
@@ -238,8 +242,8 @@ fn add_accounts(report: &mut AuditReport, shard: ShardIndex, accounts: Accounts)
 }
 
 /// Looks again at transfers that were half-visible, until each is whole, or is still half while
-/// one of its branches is prepared (in doubt, and no violation yet), or is neither: those are
-/// returned.
+/// one of its branches, or a batch of prune, is prepared (in doubt, and no violation yet), or is
+/// neither: those are returned.
 async fn settle(
     cluster: &Cluster,
     clients: &[Client],
@@ -258,6 +262,7 @@ async fn settle(
             .filter_map(|name| name.parse::<Gid>().ok())
             .map(|gid| gid.transfer.0)
             .collect();
+        let folding = is_folding(cluster, clients, &prepared).await?;
         let second_look = legs_of(cluster, clients, half.keys().copied().collect()).await?;
         half.retain(|id, change| {
             *change = second_look.get(id).copied().unwrap_or(0);
@@ -265,7 +270,7 @@ async fn settle(
                 return false;
             }
             let still_half = first_look.get(id) == second_look.get(id);
-            if still_half && !prepared.contains(id) {
+            if still_half && !prepared.contains(id) && !folding {
                 violations.push((*id, *change));
                 return false;
             }
@@ -296,6 +301,24 @@ async fn legs_of(
         *changes.entry(id).or_insert(0) += i128::from(change);
     }
     Ok(changes)
+}
+
+/// Whether one of the transfers that are `prepared` somewhere is a batch of prune that another
+/// shard has carried out: what it folds is gone there and still here. A leg that it has taken away
+/// before a look is on its record by the time of this one.
+async fn is_folding(
+    cluster: &Cluster,
+    clients: &[Client],
+    prepared: &HashSet<Uuid>,
+) -> Result<bool, ShardError> {
+    if prepared.is_empty() {
+        return Ok(false);
+    }
+    let prepared: &Vec<Uuid> = &prepared.iter().copied().collect();
+    let on_shards = clients.iter().zip(cluster.routing().shards()).map(async |(client, shard)| {
+        books::has_batch_among(client, prepared).await.map_err(|error| describe(shard, &error))
+    });
+    Ok(try_join_all(on_shards).await?.contains(&true))
 }
 
 async fn all_prepared(

@@ -69,6 +69,8 @@ pub enum Needs {
     OneShard,
     /// A branch that an earlier coordinator left prepared, undecided.
     Leftover,
+    /// No transfer of its own: finished ones, on two shards, for `prune` to fold.
+    Finished,
 }
 
 fail_points! {
@@ -114,6 +116,12 @@ fail_points! {
     RecoveryDecided = "recovery.decided", NothingHappened, Leftover;
     /// Recovery has rolled back one branch.
     RecoveryFinishedOne = "recovery.finished-one", NothingHappened, Leftover;
+    /// A batch is prepared on every shard; nothing is decided.
+    PrunePrepared = "prune.prepared", NothingHappened, Finished;
+    /// The batch is decided; no shard has been told.
+    PruneDecided = "prune.decided", Committed, Finished;
+    /// One shard has carried the batch out, the others were not told.
+    PruneFirstCommitted = "prune.first-committed", Committed, Finished;
 }
 
 impl FailPoint {
@@ -123,7 +131,7 @@ impl FailPoint {
         Self::ALL.iter().copied().find(|point| point.name() == name)
     }
 
-    /// The strategy (or `recovery`) that comes past it.
+    /// The strategy (or `recovery`, or `prune`) that comes past it.
     #[must_use]
     pub fn owner(self) -> &'static str {
         self.name().split_once('.').map_or(self.name(), |(owner, _)| owner)

@@ -1,18 +1,21 @@
 -- The totals of one shard, and what is wrong with single accounts: the ledger must explain every
--- balance, and nothing may be negative or held without cover.
+-- balance, and nothing may be negative or held without cover. Applied legs without an account are
+-- the records of prune: what its batches moved into the opening balances of this shard.
 with explained as (
-    select account_id as id, sum(amount) as change
+    select account_id as id, sum(amount) as change, sum(requested_amount) as requested
       from shardbank.leg where outcome = 'applied' group by account_id
 ), book as (
     select coalesce(a.id, e.id) as id, a.balance, a.held, a.opening_balance,
-           coalesce(e.change, 0) as change, a.id is null as missing
+           coalesce(e.change, 0) as change, e.requested,
+           a.id is null and (e.id is not null or e.change <> 0) as missing
       from shardbank.account a full join explained e on e.id = a.id
 )
-select count(*) filter (where not missing)             as accounts,
+select count(balance)                                  as accounts,
        coalesce(sum(balance), 0)::text                 as balance_total,
        coalesce(sum(opening_balance), 0)::text         as opening_total,
+       coalesce(sum(requested) filter (where id is null), 0)::text as folded,
        count(*) filter (where missing)                 as missing,
-       count(*) filter (where not missing and balance <> opening_balance + change) as unexplained,
+       count(*) filter (where balance <> opening_balance + change) as unexplained,
        count(*) filter (where balance < 0 or held < 0 or held > balance) as negative,
        (array_agg(format('account %s: balance %s, held %s, opening balance %s, legs %s',
                          id, balance, held, opening_balance, change))

@@ -1,5 +1,6 @@
 -- One row is one effect of a transfer on one account, or the proof that it never will run.
 -- It is written in the effect's own transaction: ledger, idempotence barrier and stored answer.
+-- An applied leg without an account is prune's record of one batch: sql/prune/fold.sql.
 create table shardbank.leg (
     transfer_id        uuid not null,
     amount             bigint not null,

@@ -6,6 +6,7 @@ pub mod chaos;
 pub mod cluster;
 pub mod local;
 pub mod operate;
+pub mod prune;
 
 use clap::{Parser, Subcommand};
 
@@ -42,4 +43,6 @@ pub enum Command {
     /// Kill coordinators and stop shards under load, on servers of its own, and prove that nothing
     /// is lost.
     Chaos(chaos::ChaosArguments),
+    /// Fold old finished transfers into the opening balances; their ids are forgotten.
+    Prune(prune::PruneArguments),
 }

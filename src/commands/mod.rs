@@ -10,6 +10,7 @@ mod coordinator;
 pub mod init;
 pub mod local;
 mod output;
+pub mod prune;
 pub mod recover;
 pub mod status;
 pub mod transfer;
@@ -73,5 +74,6 @@ pub fn run(cli: Cli) -> Result<(), Stop> {
         Command::Status(arguments) => status::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Chaos(arguments) => chaos::run(&arguments),
+        Command::Prune(arguments) => prune::run(&arguments),
     }
 }

@@ -20,6 +20,9 @@ pub struct Accounts {
     pub balance_total: i128,
     /// The sum of all opening balances, in minor units.
     pub opening_total: i128,
+    /// What prune has moved into the opening balances and still has on record, in minor units:
+    /// over all shards, once no batch is between its shards, 0.
+    pub folded: i128,
     /// How many accounts have legs but no row.
     pub missing: i64,
     /// How many have a balance that opening balance and legs do not explain.
@@ -56,6 +59,7 @@ pub async fn accounts(snapshot: &Transaction<'_>) -> Result<Accounts, Error> {
         accounts: row.get("accounts"),
         balance_total: total("balance_total"),
         opening_total: total("opening_total"),
+        folded: total("folded"),
         missing: row.get("missing"),
         unexplained: row.get("unexplained"),
         negative: row.get("negative"),
@@ -92,7 +96,9 @@ pub async fn open_transfers(
 pub async fn change_of(client: &Client, transfers: &[Uuid]) -> Result<Vec<(Uuid, i64)>, Error> {
     let rows = client
         .query(
-            "select transfer_id, sum(amount)::bigint from shardbank.leg \
+            "select transfer_id, \
+                    sum(case when account_id is null then requested_amount else amount end)::bigint \
+             from shardbank.leg \
              where outcome = 'applied' and transfer_id = any($1) group by transfer_id",
             &[&transfers],
         )
@@ -134,6 +140,21 @@ pub async fn applied_legs(client: &Client, transfers: &[Uuid]) -> Result<Vec<App
             amount: row.get(3),
         })
         .collect())
+}
+
+/// Whether one of `transfers` is a batch of prune of which this shard has a record.
+///
+/// # Errors
+/// The statement failed.
+pub async fn has_batch_among(client: &Client, transfers: &[Uuid]) -> Result<bool, Error> {
+    let row = client
+        .query_one(
+            "select exists (select from shardbank.leg where transfer_id = any($1) \
+             and outcome = 'applied' and account_id is null)",
+            &[&transfers],
+        )
+        .await?;
+    Ok(row.get(0))
 }
 
 /// The decisions of this shard that its own legs contradict, with their verdicts; a thousand at

@@ -1,8 +1,10 @@
 //! What the shards hold, a module a table, and the storage verbs on Postgres that are made of
 //! them.
 
+mod back_off;
 pub mod books;
 pub mod effect;
+pub mod folding;
 pub mod inspection;
 pub mod leg;
 pub mod messenger;

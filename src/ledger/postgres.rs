@@ -9,7 +9,6 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::coordination::decision;
@@ -19,7 +18,7 @@ use crate::coordination::presence::Presence;
 use crate::fail_points::FailPoint;
 use crate::ledger::messenger::Messenger;
 use crate::ledger::pools::{PoolSettings, Pools};
-use crate::ledger::{effect, leg, recovering};
+use crate::ledger::{back_off, effect, leg, recovering};
 use crate::outcome::{Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone};
 use crate::shards::cluster::Cluster;
 use crate::shards::prepared;
@@ -28,10 +27,6 @@ use crate::transfer::{
 };
 use crate::verbs::{DecisionKey, Gid, Liveness, Preparation, PreparedBranch, Register, Verbs};
 
-/// The first wait before a second try; doubled with every try.
-const BACK_OFF_BASE: Duration = Duration::from_millis(2);
-/// No wait is longer.
-const BACK_OFF_CAP: Duration = Duration::from_millis(200);
 /// How many transfers may wait for the committers of early answers.
 const COMMITTER_QUEUE: usize = 256;
 /// How many connections to each shard the committers of one thread use.
@@ -90,6 +85,11 @@ impl PostgresVerbs {
     #[must_use]
     pub fn pools(&self) -> &Pools {
         self.inner.messenger.pools()
+    }
+
+    /// What carries its messages.
+    pub(super) fn messenger(&self) -> &Messenger {
+        &self.inner.messenger
     }
 
     /// Ends this coordinator in order, after its last transfer: where nothing of it is prepared on
@@ -377,10 +377,7 @@ impl Verbs for PostgresVerbs {
     }
 
     async fn back_off(&self, next_try: u32) {
-        let doublings = next_try.saturating_sub(2).min(16);
-        let longest = BACK_OFF_BASE.saturating_mul(1 << doublings).min(BACK_OFF_CAP);
-        let wait = longest.mul_f64(rand::rng().random::<f64>());
-        tokio::time::sleep(wait).await;
+        tokio::time::sleep(back_off::before(next_try)).await;
     }
 
     fn reached(&self, point: FailPoint) -> impl Future<Output = ()> + Send {

@@ -18,6 +18,8 @@ mod effects;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
+mod prune;
+#[cfg(test)]
 mod recovering;
 #[cfg(test)]
 mod shards;
