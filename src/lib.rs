@@ -52,6 +52,8 @@ pub mod outcome;
 pub mod prune;
 pub mod report;
 pub mod shards;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod strategies;
 pub mod transfer;
 pub mod verbs;

@@ -1,0 +1,260 @@
+//! What must hold at the end of every schedule.
+//!
+//! Nothing may be left prepared once recovery has run to its fixed point; each transfer has
+//! both its effects or none; balances are what the legs say; every answer that was given is
+//! true, and asking again under the same id gives it again.
+
+use super::fingerprint::{Table, hash_of};
+use super::network::short;
+use super::scene::{MAX_TRIES, Scene};
+use super::scheduler::{Program, Programs};
+use super::world::{Choice, Progressed, Violation, World};
+use crate::outcome::{LegOutcome, Outcome};
+use crate::strategies::Strategy;
+use crate::transfer::{IdOrigin, LegKind, Transfer};
+
+/// More passes than recovery ever needs once nothing goes wrong any more.
+const MAX_PASSES: usize = 6;
+
+/// More steps than a task ever takes when it is alone.
+const MAX_STEPS: usize = 500;
+
+/// Ends every schedule: faults stop, all processes end, recovery runs to its fixed point.
+#[derive(Debug)]
+pub struct Inspector {
+    scene: Scene,
+    transfers: Vec<Transfer>,
+    repeats: Vec<Strategy>,
+    /// The ends that have been looked at.
+    known: Table<u64, Result<(), Violation>>,
+}
+
+fn violation<T>(text: impl Into<String>) -> Result<T, Violation> {
+    Err(Violation(text.into()))
+}
+
+impl Inspector {
+    /// For schedules of `scene`; at the end every transfer is asked for again by each of
+    /// `repeats`.
+    #[must_use]
+    pub fn new(scene: &Scene, repeats: &[Strategy]) -> Self {
+        Self {
+            scene: scene.clone(),
+            transfers: scene.transfers(),
+            repeats: repeats.to_vec(),
+            known: Table::default(),
+        }
+    }
+
+    /// How many different ends were looked at.
+    #[must_use]
+    pub fn ends(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Looks at the end that `world`, in which nobody waits any more, comes to.
+    ///
+    /// # Errors
+    /// A rule is broken.
+    pub fn inspect(&mut self, world: &World, programs: &mut Programs) -> Result<(), Violation> {
+        let mut end = world.clone();
+        end.stop_everything();
+        let key = hash_of(&end);
+        if let Some(known) = self.known.get(&key) {
+            return known.clone();
+        }
+        let seen = self.look(end, programs);
+        self.known.insert(key, seen.clone());
+        seen
+    }
+
+    fn look(&self, mut end: World, programs: &mut Programs) -> Result<(), Violation> {
+        let answers: Vec<Progressed> = end.progress().cloned().collect();
+        let settled = recover_fully(&mut end, programs)?;
+        self.ledger_holds(&settled)?;
+        let mut said: Table<u128, Vec<&Outcome>> = Table::default();
+        for (role, answer) in self.scene.roles.iter().zip(&answers) {
+            if let (Program::Transfer { transfer, .. }, Progressed::Answered(outcome)) =
+                (&role.program, answer)
+            {
+                said.entry(transfer.id.0.as_u128()).or_default().push(outcome);
+            }
+        }
+        for transfer in &self.transfers {
+            let said = said.remove(&transfer.id.0.as_u128()).unwrap_or_default();
+            let calls = self.scene.roles.iter().filter(|role| match &role.program {
+                Program::Transfer { transfer: asked, .. } => asked.id == transfer.id,
+                Program::Recovery => false,
+            });
+            let is_only_call = calls.count() == 1;
+            let happened = self.has_happened(&settled, transfer)?;
+            for outcome in &said {
+                answer_is_true(transfer, outcome, happened, is_only_call)?;
+            }
+            let first = said.iter().copied().find(|outcome| is_final(outcome));
+            for other in said.iter().copied().filter(|outcome| is_final(outcome)) {
+                agree(transfer, "two calls", first.expect("it is one of them"), other)?;
+            }
+            for strategy in &self.repeats {
+                let mut world = settled.clone();
+                let outcome = repeat(&mut world, strategy, transfer, programs)?;
+                let what = format!("the first answer, and that to a repeat by {}", strategy.name());
+                if let Some(first) = first {
+                    agree(transfer, &what, first, &outcome)?;
+                } else if happened {
+                    agree(transfer, &what, &Outcome::Committed, &outcome)?;
+                } else if !is_final(&outcome) {
+                    return violation(format!("{what}, of {}: {outcome:?}", short(transfer.id)));
+                }
+                self.ledger_holds(&recover_fully(&mut world, programs)?)?;
+                let happens = self.has_happened(&world, transfer)?;
+                answer_is_true(transfer, &outcome, happens, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Both effects, or none.
+    fn has_happened(&self, world: &World, transfer: &Transfer) -> Result<bool, Violation> {
+        let applied = [LegKind::Debit, LegKind::Credit].map(|kind| {
+            let legs = world.shards().filter_map(|shard| shard.leg(transfer.id, kind));
+            legs.filter(|leg| leg.outcome == LegOutcome::Applied).count()
+        });
+        match applied {
+            [0, 0] => Ok(false),
+            [1, 1] => Ok(true),
+            [debits, credits] => violation(format!(
+                "half a transfer: {} has {debits} debits and {credits} credits",
+                short(transfer.id)
+            )),
+        }
+    }
+
+    /// Nothing prepared; balances are opening balances and legs.
+    fn ledger_holds(&self, world: &World) -> Result<(), Violation> {
+        for shard in world.shards() {
+            if let Some(gid) = shard.prepared().next() {
+                return violation(format!("left prepared after recovery: {gid}"));
+            }
+            for (id, account) in shard.accounts() {
+                let opening = self.scene.accounts.iter().find(|(known, _)| *known == id);
+                let opening = opening.map_or(0, |(_, account)| account.balance);
+                let legs = shard.legs().filter(|(_, _, leg)| {
+                    leg.arguments.is_some_and(|(account, _, _)| account == id)
+                });
+                let expected = opening + legs.map(|(_, _, leg)| leg.change).sum::<i64>();
+                if account.balance != expected {
+                    let found = account.balance;
+                    return violation(format!("account {id} has {found}, its legs say {expected}"));
+                }
+            }
+        }
+        for transfer in &self.transfers {
+            self.has_happened(world, transfer)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_final(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Committed | Outcome::Rejected(_) | Outcome::Aborted(_))
+}
+
+/// Final answers under one id are the same one. Why a transfer was given up may be told in
+/// other words.
+fn agree(
+    transfer: &Transfer,
+    what: &str,
+    first: &Outcome,
+    other: &Outcome,
+) -> Result<(), Violation> {
+    let same = match (first, other) {
+        (Outcome::Aborted(_), Outcome::Aborted(_)) => true,
+        _ => first == other,
+    };
+    if same {
+        return Ok(());
+    }
+    violation(format!("{what}, of {} differ: {first:?}, {other:?}", short(transfer.id)))
+}
+
+fn answer_is_true(
+    transfer: &Transfer,
+    outcome: &Outcome,
+    happened: bool,
+    is_only_call: bool,
+) -> Result<(), Violation> {
+    let is_true = match outcome {
+        Outcome::Committed => happened,
+        Outcome::Rejected(_) | Outcome::Aborted(_) => !happened,
+        // This call changed nothing; another with the same id may have.
+        Outcome::Failed(_) => !happened || !is_only_call,
+        Outcome::InDoubt(_) => true,
+        Outcome::IdReused => false,
+    };
+    if is_true {
+        return Ok(());
+    }
+    let stands = if happened { "it happened" } else { "it did not happen" };
+    violation(format!("the answer for {} was {outcome:?}, but {stands}", short(transfer.id)))
+}
+
+/// Runs passes of recovery until one changes nothing, each by a process of its own.
+fn recover_fully(world: &mut World, programs: &mut Programs) -> Result<World, Violation> {
+    for pass in 0..MAX_PASSES {
+        let before: Vec<u64> = world.shards().map(hash_of).collect();
+        let Progressed::Recovered { is_clean } = alone(world, &Program::Recovery, programs)? else {
+            return violation("recovery did not end");
+        };
+        let changed = before != world.shards().map(hash_of).collect::<Vec<_>>();
+        if pass > 0 && changed {
+            return violation(format!("pass {} of recovery still changed something", pass + 1));
+        }
+        if !changed && is_clean {
+            return Ok(world.clone());
+        }
+    }
+    violation("recovery comes to no end")
+}
+
+fn repeat(
+    world: &mut World,
+    strategy: &Strategy,
+    transfer: &Transfer,
+    programs: &mut Programs,
+) -> Result<Outcome, Violation> {
+    let transfer = Transfer { origin: IdOrigin::MayBeRepeated, ..*transfer };
+    let strategy = strategy.clone();
+    let program = Program::Transfer { strategy, transfer, max_tries: MAX_TRIES };
+    match alone(world, &program, programs)? {
+        Progressed::Answered(outcome) => Ok(outcome),
+        _ => violation("a repeated call did not answer"),
+    }
+}
+
+/// Runs one task in a new process while nothing else happens, and ends that process.
+fn alone(
+    world: &mut World,
+    program: &Program,
+    programs: &mut Programs,
+) -> Result<Progressed, Violation> {
+    let process = world.start_process(true);
+    world.start_task(process, program, None, programs)?;
+    for _ in 0..MAX_STEPS {
+        if world.is_quiet() {
+            world.stop_everything();
+            let last = world.progress().last().cloned();
+            return last.map_or_else(|| violation("a task vanished"), Ok);
+        }
+        let choices = world.choices();
+        let mut steps = choices.iter();
+        let run = steps.find(|choice| matches!(choice, Choice::Run(_)));
+        let mut steps = choices.iter();
+        let timeout = steps.find(|choice| matches!(choice, Choice::LockTimeout(_)));
+        let Some(step) = run.or(timeout) else {
+            return violation("a task waits for nothing that can happen");
+        };
+        world.apply(*step, programs)?;
+    }
+    violation("a task that is alone comes to no end")
+}

@@ -1,0 +1,235 @@
+//! What travels between a task and a shard: every verb as a message, and every answer.
+
+use std::fmt;
+
+use crate::outcome::{AbortReason, Decision, LegOutcome, Refusal, Rejection};
+use crate::strategies::ending::Order;
+use crate::transfer::{
+    AccountId, Amount, Branch, Epoch, LegKind, ShardIndex, Transfer, TransferId,
+};
+use crate::verbs::{DecisionKey, Gid, Register};
+
+/// A verb that was called, as it travels.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// Under which epoch a try may start. Answered inside the process.
+    Epoch,
+    /// Both legs in one local transaction.
+    TransferLocally(ShardIndex, Transfer, &'static str),
+    /// A branch, prepared; with a claim on the decision table where the flag says so.
+    Prepare(Branch, Gid, &'static str, bool),
+    /// The last agent's half.
+    ApplyAndDecide(Branch, &'static str),
+    /// A refusal as a leg.
+    RecordRefusal(Branch, Refusal, &'static str),
+    /// A tombstone.
+    Entomb(ShardIndex, TransferId, LegKind),
+    /// A leg as it stands.
+    ReadLeg(ShardIndex, TransferId, LegKind),
+    /// A decision, unless one stands; then the one that stands.
+    Decide(DecisionKey, Decision),
+    /// `COMMIT PREPARED` or `ROLLBACK PREPARED`.
+    Finish(ShardIndex, Gid, Order),
+    /// A file may forget a decision. Done inside the process.
+    Forget(DecisionKey),
+    /// `COMMIT PREPARED` of all, by somebody else, later.
+    FinishLater(Vec<(ShardIndex, Gid)>),
+    /// The prepared transactions of a shard.
+    ListPrepared(ShardIndex),
+    /// The epochs that are not closed.
+    OpenEpochs,
+    /// Notes that nothing is left of an epoch.
+    CloseEpoch(Epoch),
+    /// Whether the lock of an epoch can be had.
+    Liveness(Epoch),
+    /// Ends the sessions of an epoch.
+    EndSessions(ShardIndex, Epoch),
+}
+
+/// Who answers a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// A shard.
+    Shard(ShardIndex),
+    /// The decision log file of an epoch, in the sender's own process.
+    File(Epoch),
+    /// The sender's own process, at once.
+    Here,
+}
+
+impl Request {
+    /// Who answers it.
+    #[must_use]
+    pub const fn target(&self) -> Target {
+        match self {
+            Self::Epoch | Self::Forget(_) | Self::FinishLater(_) => Target::Here,
+            Self::Decide(DecisionKey { register: Register::File, epoch, .. }, _) => {
+                Target::File(*epoch)
+            }
+            Self::Decide(DecisionKey { home: shard, .. }, _)
+            | Self::TransferLocally(shard, ..)
+            | Self::Prepare(Branch { shard, .. }, ..)
+            | Self::ApplyAndDecide(Branch { shard, .. }, _)
+            | Self::RecordRefusal(Branch { shard, .. }, ..)
+            | Self::Entomb(shard, ..)
+            | Self::ReadLeg(shard, ..)
+            | Self::Finish(shard, ..)
+            | Self::ListPrepared(shard)
+            | Self::EndSessions(shard, _) => Target::Shard(*shard),
+            Self::OpenEpochs | Self::CloseEpoch(_) | Self::Liveness(_) => {
+                Target::Shard(ShardIndex(0))
+            }
+        }
+    }
+
+    /// Whether it leaves something behind on its own, even when nobody waits for the answer. (The
+    /// ending of sessions does not: it is a loop that its sender drives.)
+    #[must_use]
+    pub const fn has_effect(&self) -> bool {
+        !matches!(
+            self,
+            Self::Epoch
+                | Self::ReadLeg(..)
+                | Self::ListPrepared(_)
+                | Self::OpenEpochs
+                | Self::Liveness(_)
+                | Self::EndSessions(..)
+        )
+    }
+
+    /// What a statement answers when it has waited longer than `lock_timeout`.
+    #[must_use]
+    pub const fn timed_out(&self) -> Reply {
+        match self {
+            Self::TransferLocally(..) | Self::Prepare(..) | Self::ApplyAndDecide(..) => {
+                Reply::Retry(AbortReason::LockTimeout)
+            }
+            Self::RecordRefusal(..) | Self::Entomb(..) => Reply::InFlight,
+            _ => Reply::Lost,
+        }
+    }
+
+    /// What a server may answer though nothing is wrong, so that the caller tries again.
+    #[must_use]
+    pub const fn turned_away(&self) -> Option<Reply> {
+        match self {
+            Self::TransferLocally(..) | Self::ApplyAndDecide(..) => {
+                Some(Reply::Retry(AbortReason::Deadlock))
+            }
+            Self::Prepare(..) => Some(Reply::Retry(AbortReason::NoPreparedSlot)),
+            Self::Finish(..) => Some(Reply::Busy),
+            _ => None,
+        }
+    }
+}
+
+/// A leg as a shard stores it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LegRow {
+    /// What became of the effect.
+    pub outcome: LegOutcome,
+    /// The change of the balance, in minor units; 0 unless applied.
+    pub change: i64,
+    /// Account, counter account, requested amount; nothing in a tombstone.
+    pub arguments: Option<(AccountId, AccountId, Amount)>,
+    /// Who wrote it.
+    pub strategy: &'static str,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// The answer never came.
+    Lost,
+    /// The business said no.
+    Rejected(Rejection),
+    /// A leg stands.
+    LegStands,
+    /// A decision stands.
+    DecisionStands,
+    /// Somebody was in the way.
+    Retry(AbortReason),
+    /// A tombstone or refusal was placed.
+    Placed,
+    /// This leg stands.
+    Stands(LegRow),
+    /// No leg stands.
+    NoLeg,
+    /// The key is held.
+    InFlight,
+    /// The decision that stands.
+    Decision(Decision),
+    /// No such prepared transaction.
+    Missing,
+    /// Somebody else is finishing it.
+    Busy,
+    /// What is prepared.
+    Prepared(Vec<Gid>),
+    /// One epoch.
+    Epoch(Epoch),
+    /// What is open.
+    Epochs(Vec<Epoch>),
+    /// The epoch is the asker's.
+    Own,
+    /// The epoch's lock is held.
+    Live,
+    /// The epoch's lock was obtained.
+    Dead,
+}
+
+/// The last digits of an id, enough for a trace.
+#[must_use]
+pub fn short(id: TransferId) -> String {
+    format!("t{}", id.0.as_u128())
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |gid: &Gid| {
+            let (id, kind) = (short(gid.transfer), gid.kind.name());
+            format!("{id} {kind} of epoch {} attempt {}", gid.epoch, gid.attempt)
+        };
+        let branch = |b: &Branch| {
+            format!("{} {} of {} on {}", short(b.transfer.id), b.kind.name(), b.account(), b.shard)
+        };
+        match self {
+            Self::Epoch => write!(f, "epoch"),
+            Self::TransferLocally(shard, transfer, _) => {
+                write!(f, "transfer {} locally on {shard}", short(transfer.id))
+            }
+            Self::Prepare(b, gid, ..) => {
+                write!(f, "prepare {} (epoch {} attempt {})", branch(b), gid.epoch, gid.attempt)
+            }
+            Self::ApplyAndDecide(b, _) => write!(f, "apply and decide {}", branch(b)),
+            Self::RecordRefusal(b, refusal, _) => {
+                write!(f, "record {} for {}", refusal.name(), branch(b))
+            }
+            Self::Entomb(shard, id, kind) => {
+                write!(f, "entomb {} {} on {shard}", short(*id), kind.name())
+            }
+            Self::ReadLeg(shard, id, kind) => {
+                write!(f, "read leg {} {} on {shard}", short(*id), kind.name())
+            }
+            Self::Decide(key, wanted) => write!(
+                f,
+                "decide {wanted:?} for {} in {:?} (home {}, epoch {})",
+                short(key.transfer),
+                key.register,
+                key.home,
+                key.epoch
+            ),
+            Self::Finish(shard, gid, order) => write!(f, "{order:?} {} on {shard}", name(gid)),
+            Self::Forget(key) => write!(f, "forget the decision on {}", short(key.transfer)),
+            Self::FinishLater(branches) => write!(f, "commit {} branches later", branches.len()),
+            Self::ListPrepared(shard) => write!(f, "list prepared on {shard}"),
+            Self::OpenEpochs => write!(f, "open epochs"),
+            Self::CloseEpoch(epoch) => write!(f, "close epoch {epoch}"),
+            Self::Liveness(epoch) => write!(f, "liveness of epoch {epoch}"),
+            Self::EndSessions(shard, epoch) => {
+                write!(f, "end sessions of epoch {epoch} on {shard}")
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+use super::explore::every_schedule;
+use super::scene::{Scene, transfer};
+use super::world::Budget;
+use crate::strategies::Strategy;
+use crate::transfer::IdOrigin;
+
+const TWO_CRASHES_TWO_FAULTS: Budget =
+    Budget { crashes: 2, faults: 2, sessions: 0, restarts: 0, refusals: 0 };
+const ONE_SESSION_TOO: Budget =
+    Budget { crashes: 1, faults: 1, sessions: 1, restarts: 0, refusals: 0 };
+const ONE_CRASH_ONE_REFUSAL: Budget =
+    Budget { crashes: 1, faults: 0, sessions: 0, restarts: 0, refusals: 1 };
+const ONE_CRASH_ONE_FAULT: Budget =
+    Budget { crashes: 1, faults: 1, sessions: 0, restarts: 0, refusals: 0 };
+const ONE_CRASH: Budget = Budget { crashes: 1, faults: 0, sessions: 0, restarts: 0, refusals: 0 };
+
+/// There are two accounts, on a shard each.
+const MISSING_ACCOUNT: i64 = 4;
+
+const ALL: [&str; 3] = ["2pc", "2pc:log=file", "2pc-last-agent"];
+
+fn strategy(text: &str) -> Strategy {
+    text.parse().unwrap()
+}
+
+/// One transfer by `call`, to an account that exists or not.
+fn one_transfer(call: &str, target: i64, budget: Budget) -> Scene {
+    let one = transfer(1, 1, target, 30, IdOrigin::Fresh);
+    Scene::new(2, 2, 100, budget).calling(0, &strategy(call), one)
+}
+
+fn holds(name: &str, scene: &Scene) {
+    match every_schedule(scene, &ALL.map(strategy)) {
+        Ok(explored) => println!("{name}: {explored}"),
+        Err(failure) => panic!("{name}:\n{failure}"),
+    }
+}
+
+#[test]
+fn two_crashes_and_two_faults_beside_recovery_break_no_promise() {
+    for call in ALL {
+        for target in [2, MISSING_ACCOUNT] {
+            let scene = one_transfer(call, target, TWO_CRASHES_TWO_FAULTS).recovering(1);
+            holds(&format!("{call} to account {target}, recovery beside it"), &scene);
+        }
+    }
+}
+
+#[test]
+fn two_passes_of_recovery_side_by_side_break_no_promise() {
+    for target in [2, MISSING_ACCOUNT] {
+        let scene = one_transfer("2pc-last-agent", target, ONE_CRASH_ONE_FAULT);
+        let scene = scene.recovering(1).recovering(2);
+        holds(&format!("2pc-last-agent to account {target}, two passes"), &scene);
+    }
+}
+
+#[test]
+fn a_coordinator_that_loses_its_session_and_lives_breaks_no_promise() {
+    for call in ALL {
+        for target in [2, MISSING_ACCOUNT] {
+            let scene = one_transfer(call, target, ONE_SESSION_TOO).recovering(1);
+            holds(&format!("{call} to account {target}, a session lost"), &scene);
+        }
+    }
+}
+
+#[test]
+fn every_option_keeps_the_promises() {
+    for call in [
+        "2pc:visit=parallel",
+        "2pc:ack=early",
+        "2pc:statements=one-by-one",
+        "2pc:log=file,visit=parallel,ack=early",
+        "2pc-last-agent:ack=early",
+    ] {
+        for target in [2, MISSING_ACCOUNT] {
+            for budget in [ONE_CRASH_ONE_FAULT, ONE_CRASH_ONE_REFUSAL] {
+                let scene = one_transfer(call, target, budget).recovering(1);
+                holds(&format!("{call} to account {target}"), &scene);
+            }
+        }
+    }
+}
+
+#[test]
+fn two_calls_with_one_id_get_one_answer() {
+    for first in ALL {
+        for second in ALL {
+            for target in [2, MISSING_ACCOUNT] {
+                let one = transfer(1, 1, target, 30, IdOrigin::MayBeRepeated);
+                let scene = Scene::new(2, 2, 100, ONE_CRASH_ONE_FAULT)
+                    .calling(0, &strategy(first), one)
+                    .calling(1, &strategy(second), one);
+                holds(&format!("{first} beside {second} to account {target}"), &scene);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_repeated_after_its_coordinator_died_gets_the_same_answer() {
+    for (first, second) in [ALL[0], ALL[1], ALL[2]].into_iter().zip([ALL[1], ALL[2], ALL[0]]) {
+        let again = transfer(1, 1, MISSING_ACCOUNT, 30, IdOrigin::MayBeRepeated);
+        let scene = one_transfer(first, MISSING_ACCOUNT, ONE_CRASH)
+            .recovering(1)
+            .calling(2, &strategy(second), again)
+            .after(0);
+        holds(&format!("{first}, then {second}"), &scene);
+    }
+}
