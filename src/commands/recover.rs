@@ -212,30 +212,14 @@ async fn force(
             return Err(Stop::new(Exit::Usage, "that is not the transfer id; nothing was done"));
         }
     }
-    // The table on home is asked first, by writing: a decision that stands there is not
-    // overruled by anybody.
     let key = DecisionKey { register: Register::Table, ..gid.decision_key() };
-    let wanted = match forced {
-        Forced::Commit => Decision::Commit,
-        Forced::Abort => Decision::Abort(Refusal::Aborted(AbortReason::Forced)),
-    };
-    let standing = match wanted {
-        Decision::Commit => {
-            let participants = [branches[0].0, branches[branches.len() - 1].0];
-            verbs.decide(&key, participants, wanted).await
-        }
-        Decision::Abort(why) => verbs.decide_abort(&key, why).await,
-    };
-    let standing = standing.map_err(failed)?;
-    if std::mem::discriminant(&standing) != std::mem::discriminant(&wanted) {
-        return Err(Stop::new(
-            Exit::Failed,
-            format!(
-                "home shard {} says otherwise: {}; run recover without --force",
-                key.home,
-                super::transfer::decision_in_words(standing)
-            ),
-        ));
+    // A home branch whose decision is in a file holds the table's row until it is finished, and
+    // no verdict can stand there yet. Everybody else's table is asked first, by writing: a
+    // decision that stands there is not overruled by anybody.
+    let holds_the_row = gid.register == Register::File
+        && branches.iter().any(|(shard, found)| *shard == found.home);
+    if !holds_the_row {
+        agree(verbs, forced, &key, &branches).await?;
     }
     for (shard, found) in &branches {
         let finish = match forced {
@@ -251,6 +235,37 @@ async fn force(
                 ));
             }
         }
+    }
+    if holds_the_row {
+        agree(verbs, forced, &key, &branches).await?;
+    }
+    Ok(())
+}
+
+/// Makes the table on home say what is forced.
+async fn agree(
+    verbs: &PostgresVerbs,
+    forced: Forced,
+    key: &DecisionKey,
+    branches: &[(ShardIndex, Gid)],
+) -> Result<(), Stop> {
+    let standing = match forced {
+        Forced::Commit => {
+            let participants = [branches[0].0, branches[branches.len() - 1].0];
+            verbs.decide(key, participants, Decision::Commit).await
+        }
+        Forced::Abort => verbs.decide_abort(key, Refusal::Aborted(AbortReason::Forced)).await,
+    };
+    let standing = standing.map_err(|error| Stop::new(Exit::Failed, error.to_string()))?;
+    if (standing == Decision::Commit) != (forced == Forced::Commit) {
+        return Err(Stop::new(
+            Exit::Failed,
+            format!(
+                "home shard {} says otherwise: {}; run recover without --force",
+                key.home,
+                super::transfer::decision_in_words(standing)
+            ),
+        ));
     }
     Ok(())
 }

@@ -16,6 +16,8 @@ mod doomed;
 #[cfg(test)]
 mod effects;
 #[cfg(test)]
+mod forcing;
+#[cfg(test)]
 mod local;
 #[cfg(test)]
 mod prune;
