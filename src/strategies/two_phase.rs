@@ -106,11 +106,11 @@ impl Coordinator for TwoPhase {
             return ballot.abandon(verbs, votes).await;
         }
 
-        // All prepared, nothing decided: recovery writes `abort` and rolls both back.
-        verbs.reached(FailPoint::TwoPhaseAllPrepared).await;
-
         #[cfg(feature = "planted-late-decision")]
         ballot.commit(verbs, 0).await;
+
+        // All prepared, nothing decided: recovery writes `abort` and rolls both back.
+        verbs.reached(FailPoint::TwoPhaseAllPrepared).await;
 
         let participants = ballot.branches.map(|branch| branch.shard);
         let standing = match verbs.decide(&ballot.key, participants, Decision::Commit).await {
