@@ -24,11 +24,14 @@ pub mod cluster;
 pub mod explore;
 pub mod fingerprint;
 pub mod network;
+pub mod random;
 pub mod scene;
 pub mod scheduler;
 pub mod shard;
 pub mod steps;
 pub mod world;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "planted-late-decision"))]
+mod planted;
+#[cfg(all(test, not(feature = "planted-late-decision")))]
 mod tests;

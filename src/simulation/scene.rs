@@ -1,9 +1,11 @@
 //! What a simulation begins with: accounts, transfers, who carries them out, who recovers.
 
+use std::fmt;
 use std::num::NonZeroU32;
 
 use uuid::Uuid;
 
+use super::network::short;
 use super::scheduler::{Program, Programs};
 use super::shard::{Account, Shard};
 use super::world::{Budget, Violation, World};
@@ -22,6 +24,24 @@ pub struct Role {
     pub program: Program,
     /// The role that has to end, or die, before this one begins.
     pub follows: Option<usize>,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}: ", self.process)?;
+        match &self.program {
+            Program::Recovery => write!(f, "recovery")?,
+            Program::Transfer { strategy, transfer, .. } => {
+                let Transfer { id, source, target, amount, origin } = transfer;
+                let id = short(*id);
+                write!(f, "{id}, {amount} from {source} to {target}, {origin:?}, {strategy:?}")?;
+            }
+        }
+        match self.follows {
+            None => Ok(()),
+            Some(other) => write!(f, ", after task {other}"),
+        }
+    }
 }
 
 /// What a simulation begins with.

@@ -1,4 +1,5 @@
 use super::explore::every_schedule;
+use super::random::{play, trace};
 use super::scene::{Scene, transfer};
 use super::world::Budget;
 use crate::strategies::Strategy;
@@ -107,5 +108,34 @@ fn a_call_repeated_after_its_coordinator_died_gets_the_same_answer() {
             .calling(2, &strategy(second), again)
             .after(0);
         holds(&format!("{first}, then {second}"), &scene);
+    }
+}
+
+const SCHEDULES: u64 = 20_000;
+
+/// One schedule is played again, and printed, with `SHARDBANK_SIMULATION_SEED=<n> cargo test --lib
+/// random_schedules -- --nocapture`.
+#[test]
+fn random_schedules_of_three_transfers_break_no_promise() {
+    if let Ok(seed) = std::env::var("SHARDBANK_SIMULATION_SEED") {
+        let seed = seed.parse().expect("SHARDBANK_SIMULATION_SEED is a number");
+        println!("{}", trace(seed).join("\n"));
+        play(seed).unwrap();
+        return;
+    }
+    let mut steps = 0;
+    for seed in 0..SCHEDULES {
+        match play(seed) {
+            Ok(played) => steps += played.steps,
+            Err(failure) => panic!("seed {seed}:\n{failure}"),
+        }
+    }
+    println!("{SCHEDULES} random schedules, {steps} steps");
+}
+
+#[test]
+fn a_seed_is_always_the_same_schedule() {
+    for seed in 0..50 {
+        assert_eq!(trace(seed), trace(seed));
     }
 }

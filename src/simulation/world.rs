@@ -48,8 +48,6 @@ pub enum Choice {
     LockTimeout(u64),
     /// The server turns a statement away.
     TurnAway(u64),
-    /// A statement that nobody waits for is lost.
-    Drop(u64),
     /// A process is killed. What it has sent goes on.
     Crash(usize),
     /// The lock of a process' epoch is gone: its session has ended, the process perhaps not.
@@ -416,19 +414,27 @@ impl World {
         }
     }
 
+    fn named_by(&self, choice: Choice) -> Option<&Statement> {
+        match choice {
+            Choice::Run(id)
+            | Choice::RunUnheard(id)
+            | Choice::GiveUp(id)
+            | Choice::LockTimeout(id)
+            | Choice::TurnAway(id) => self.statements.iter().find(|one| one.id == id),
+            Choice::Crash(_) | Choice::LoseSession(_) | Choice::Restart(_) => None,
+        }
+    }
+
+    /// Whose statement a choice is about.
+    #[must_use]
+    pub fn task_of(&self, choice: Choice) -> Option<usize> {
+        self.named_by(choice).map(|statement| statement.task)
+    }
+
     /// What a choice means here, for a trace.
     #[must_use]
     pub fn describe(&self, choice: Choice) -> String {
-        let (Choice::Run(id)
-        | Choice::RunUnheard(id)
-        | Choice::GiveUp(id)
-        | Choice::LockTimeout(id)
-        | Choice::TurnAway(id)
-        | Choice::Drop(id)) = choice
-        else {
-            return format!("{choice}");
-        };
-        let Some(statement) = self.statements.iter().find(|one| one.id == id) else {
+        let Some(statement) = self.named_by(choice) else {
             return format!("{choice}");
         };
         let Statement { task, request, state, is_awaited, .. } = statement;
@@ -467,7 +473,6 @@ impl World {
                 let reply = self.statement(id).request.turned_away();
                 self.end(id, &reply.expect("it can be turned away"), programs)
             }
-            Choice::Drop(id) => self.end(id, &Reply::Lost, programs),
             Choice::Crash(process) => {
                 self.budget.crashes -= 1;
                 self.crash(process);
@@ -497,7 +502,6 @@ impl fmt::Display for Choice {
             Self::GiveUp(_) => write!(f, "caller gives up"),
             Self::LockTimeout(_) => write!(f, "lock timeout"),
             Self::TurnAway(_) => write!(f, "turned away"),
-            Self::Drop(_) => write!(f, "lost"),
             Self::Crash(process) => write!(f, "process {process} is killed"),
             Self::LoseSession(process) => write!(f, "process {process} loses its epoch's lock"),
             Self::Restart(shard) => write!(f, "shard {shard} restarts"),
