@@ -21,7 +21,7 @@ const MISSING_ACCOUNT: i64 = 4;
 const ALL: [&str; 3] = ["2pc", "2pc:log=file", "2pc-last-agent"];
 
 fn strategy(text: &str) -> Strategy {
-    text.parse().unwrap()
+    text.parse().expect("a strategy that there is")
 }
 
 /// One transfer by `call`, to an account that exists or not.
@@ -120,7 +120,7 @@ fn random_schedules_of_three_transfers_break_no_promise() {
     if let Ok(seed) = std::env::var("SHARDBANK_SIMULATION_SEED") {
         let seed = seed.parse().expect("SHARDBANK_SIMULATION_SEED is a number");
         println!("{}", trace(seed).join("\n"));
-        play(seed).unwrap();
+        play(seed).expect("it is there");
         return;
     }
     let mut steps = 0;
