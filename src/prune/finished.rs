@@ -19,6 +19,10 @@ pub enum Judgement {
     Young,
     /// A branch of it is prepared: it stays until that is resolved.
     InFlight,
+    /// It was decided against by somebody who could not see how far it was: it stays for good. Its
+    /// coordinator may be stalled, for longer than any retention time, with the other branch yet to
+    /// send; only that decision stops it when it wakes.
+    DecidedAgainst,
     /// One effect is there and the other is not, or a decision says otherwise: it stays for good,
     /// as evidence.
     Evidence,
@@ -37,9 +41,12 @@ pub fn judge(transfer: Uuid, everywhere: &Everywhere, prepared: &HashSet<Uuid>) 
     }
     let change: i128 = here().map(|standing| i128::from(standing.change)).sum();
     let is_applied = here().any(|standing| standing.is_applied);
-    let mut decisions = here().filter_map(|standing| standing.is_committed);
-    if change != 0 || decisions.any(|is_committed| is_committed != is_applied) {
+    let decisions = || here().filter_map(|standing| standing.is_committed);
+    if change != 0 || decisions().any(|is_committed| is_committed != is_applied) {
         return Judgement::Evidence;
+    }
+    if decisions().any(|is_committed| !is_committed) {
+        return Judgement::DecidedAgainst;
     }
     Judgement::Finished
 }
@@ -109,8 +116,8 @@ mod tests {
             (vec![applied(-5), decided(applied(5), true)], Judgement::Finished),
             (vec![applied(0)], Judgement::Finished),
             (vec![refused()], Judgement::Finished),
-            (vec![refused(), decided(refused(), false)], Judgement::Finished),
-            (vec![decided(only_decision.clone(), false)], Judgement::Finished),
+            (vec![refused(), decided(refused(), false)], Judgement::DecidedAgainst),
+            (vec![decided(only_decision.clone(), false)], Judgement::DecidedAgainst),
             (vec![applied(-5), young], Judgement::Young),
             (vec![applied(-5)], Judgement::Evidence),
             (vec![applied(-5), refused()], Judgement::Evidence),

@@ -7,6 +7,9 @@
 //! earlier: whoever might still act on a row finds it. From it is taken a margin, because shards'
 //! clocks differ. What is half applied, or contradicted by its decision, is evidence and stays.
 //!
+//! What a register decided against stays too, a row or two each: a coordinator that stalls longer
+//! than any retention time must still meet that decision when it wakes.
+//!
 //! A transfer that is pruned is forgotten: its id, used again, is a new transfer's. So the
 //! retention time is how long a caller may repeat a call.
 //!
@@ -186,7 +189,7 @@ async fn walk(
         for (transfer, everywhere) in merged {
             match judge(transfer, &everywhere, &prepared) {
                 Judgement::Finished => finished.push((transfer, everywhere)),
-                Judgement::Young => {}
+                Judgement::Young | Judgement::DecidedAgainst => {}
                 Judgement::InFlight => pruned.in_flight += 1,
                 Judgement::Evidence => {
                     pruned.evidence += 1;

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use shardbank::audit::audit;
 use shardbank::fail_points::FailPoint;
-use shardbank::outcome::{Outcome, Rejection};
+use shardbank::outcome::{Attempt, Outcome, Rejection};
 use shardbank::prune::{PruneSettings, Pruned, prune};
 use shardbank::strategies::recovery::recover;
 use shardbank::transfer::Transfer;
+use shardbank::verbs::{Gid, Preparation, Register, Statements, Verbs};
 
 use crate::bank::{self, Bank, OPENING_BALANCE, SHARDS};
 use crate::support::executable;
@@ -226,8 +227,10 @@ async fn dies_at(point: FailPoint, folds: bool) {
 
     // Nothing of the dead prune is in the way of the next.
     let rest = pruned(&bank, &EVERYTHING).await;
-    // What was rolled back left its tombstones, which are pruned as a transfer's are.
-    assert_eq!(rest.transfers, if folds { 0 } else { 31 + 1 }, "{point:?}");
+    assert_eq!(rest.transfers, if folds { 0 } else { 31 }, "{point:?}");
+    // That the dead one was decided against stays written, in case it was only stalled.
+    let aborts = "select count(*) from shardbank.decision where verdict = 'abort'";
+    assert_eq!(sum(&bank, aborts).await, i64::from(!folds), "{point:?}");
     assert_eq!(rest.held_back_by, None);
     assert_eq!(sum(&bank, LEGS).await, 0, "{point:?}");
     assert_eq!(balances(&bank).await, before, "{point:?}");
@@ -277,5 +280,41 @@ async fn a_prune_beside_load_audits_and_impatient_recovery_does_no_harm() {
     let ((), (), folded) = tokio::join!(transfers, looking, folding);
     assert_eq!((folded.transfers, folded.evidence, folded.changed), (4 * 31, 0, 0));
     assert!(committed.load(Ordering::Relaxed) > 0, "the load went on");
+    assert_clean(&bank).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_that_wakes_after_the_retention_time_finds_that_it_was_decided_against() {
+    let bank = Bank::open().await;
+    let transfer = bank::transfer(bank.account(0, 0), bank.account(1, 0), 5);
+    let (_context, stalled) = bank.coordinator().await;
+    let epoch = stalled.epoch().await.expect("an epoch");
+    let [other, home] = transfer.branches(stalled.routing());
+    let gid = Gid {
+        cluster: stalled.cluster(),
+        epoch,
+        register: Register::Table,
+        home: home.shard,
+        transfer: transfer.id,
+        kind: other.kind,
+        attempt: stalled.next_attempt(),
+    };
+    let how = Preparation {
+        strategy: "2pc-last-agent",
+        statements: Statements::OneMessage,
+        claims_decision: false,
+    };
+    assert_eq!(stalled.prepare(&other, &gid, how).await, Attempt::Done);
+
+    // It stalls; recovery decides against it and takes it for dead, and the retention time passes.
+    let (_context, recoverer) = bank.coordinator().await;
+    assert_eq!(recover(&recoverer, Duration::ZERO).await.rolled_back, 1);
+    recoverer.close_epoch(epoch).await.expect("closed");
+    recoverer.retire().await;
+    pruned(&bank, &EVERYTHING).await;
+
+    let participants = [other.shard, home.shard];
+    let woken = stalled.apply_and_decide(&home, participants, "2pc-last-agent").await;
+    assert_eq!(woken, Attempt::DecisionStands);
     assert_clean(&bank).await;
 }
