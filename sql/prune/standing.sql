@@ -1,8 +1,8 @@
 -- What stands of each transfer on this shard, in legs and decisions, a page of them after id $2 in
 -- the order of ids. `change` is what its applied legs come to; the record of a batch (see
--- fold.sql) comes to what it moved. `is_old` where everything is from before $1. A decision
--- on a reset is about no leg, so its verdict is none. Which ids are on the page is asked first, of
--- the primary keys alone: else a page would cost a look at everything that follows it.
+-- fold.sql) comes to what it moved. `is_old` where everything is from before $1. Which
+-- ids are on the page is asked first, of the primary keys alone: else a page would cost a look at
+-- everything that follows it.
 with page as (
     select transfer_id from (
         (select distinct transfer_id from shardbank.leg where transfer_id > $2
@@ -23,7 +23,7 @@ with page as (
       from shardbank.leg where transfer_id > $2 and transfer_id <= (select id from last)
     union all
     select transfer_id, decided_at < $1, false, false, 0, 0, 1,
-           case when reason = 'reset' then null else verdict end, pg_column_size(decision)
+           verdict, pg_column_size(decision)
       from shardbank.decision where transfer_id > $2 and transfer_id <= (select id from last)
 )
 select transfer_id, bool_and(is_old) as is_old, bool_or(is_applied) as is_applied,

@@ -19,12 +19,24 @@ use crate::shards::prepared;
 use crate::transfer::{ClusterId, Epoch, LegKind, ShardIndex, TransferId};
 use crate::verbs::{Gid, Register};
 
+/// Committed decisions go with their legs. What was decided against stays: a stalled coordinator
+/// must still meet it when it wakes.
 const EMPTY: &str = "truncate shardbank.leg; \
+    delete from shardbank.decision where verdict = 'commit'; \
     update shardbank.account set balance = opening_balance, held = 0 \
     where balance <> opening_balance or held <> 0;";
-/// A decision that no leg belongs to says so in its reason, for the audit.
-const DECIDE: &str = "insert into shardbank.decision (transfer_id, verdict, decided_by, reason) \
-    values ($1, 'commit', 'bench', 'reset') on conflict do nothing";
+const DECIDE: &str = "insert into shardbank.decision (transfer_id, verdict, decided_by) \
+    values ($1, 'commit', 'bench') on conflict do nothing";
+
+/// The leg of a reset: it moved nothing, and whoever finds its branch gone knows that it was
+/// carried out.
+fn record(reset: TransferId) -> String {
+    format!(
+        "insert into shardbank.leg \
+         (transfer_id, kind, amount, outcome, requested_amount, strategy) \
+         values ('{reset}', 'debit', 0, 'applied', 0, 'reset');"
+    )
+}
 
 /// Why a cluster is not put back.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +54,7 @@ pub enum ResetError {
 
 /// Empties the ledger and gives every account its opening balance again, on all shards or none.
 /// Must be called only when nobody works on the cluster, after its audit has passed. `clients`
-/// lead to all shards, in order; `attempt` is one that `epoch` never used.
+/// lead to all shards, in order; `next_attempt` gives numbers that `epoch` never used.
 ///
 /// # Errors
 /// Something is in flight, or a shard did not do it.
@@ -50,7 +62,7 @@ pub async fn reset(
     clients: &[Client],
     cluster: ClusterId,
     epoch: Epoch,
-    attempt: u64,
+    next_attempt: impl Fn() -> u64,
 ) -> Result<(), ResetError> {
     let shards: Vec<(ShardIndex, &Client)> = (0..).map(ShardIndex).zip(clients).collect();
     let prefix = Gid::prefix_of(cluster);
@@ -60,38 +72,40 @@ pub async fn reset(
             return Err(ResetError::InFlight(*shard, left));
         }
     }
-    let gid = Gid {
-        cluster,
-        epoch,
-        register: Register::Table,
-        home: ShardIndex(0),
-        transfer: TransferId::fresh(),
-        kind: LegKind::Debit,
-        attempt,
-    };
-    // Decisions go first, and need not go together: legs prove what they decided.
-    for (shard, client) in &shards {
-        client
-            .batch_execute("set synchronous_commit = on; truncate shardbank.decision")
-            .await
-            .map_err(of(*shard))?;
-    }
-    for (shard, client) in &shards {
+    let (transfer, home) = (TransferId::fresh(), ShardIndex(0));
+    // A server knows a name once, and several shards may be databases of one server.
+    let gids: Vec<Gid> = shards
+        .iter()
+        .map(|_| Gid {
+            cluster,
+            epoch,
+            register: Register::Table,
+            home,
+            transfer,
+            kind: LegKind::Debit,
+            attempt: next_attempt(),
+        })
+        .collect();
+    for ((shard, client), gid) in shards.iter().zip(&gids) {
         // Nothing is decided yet: recovery rolls back whatever is prepared.
-        let branch = format!("begin; {EMPTY} {}", prepared::prepare(&gid));
+        let branch = format!(
+            "set synchronous_commit = on; begin; {EMPTY} {} {}",
+            record(transfer),
+            prepared::prepare(gid)
+        );
         client.batch_execute(&branch).await.map_err(of(*shard))?;
     }
-    let (home, decider) = shards[0];
-    if decider.execute(DECIDE, &[&gid.transfer.0]).await.map_err(of(home))? == 0 {
-        for (_, client) in &shards {
+    let decider = shards[0].1;
+    if decider.execute(DECIDE, &[&transfer.0]).await.map_err(of(home))? == 0 {
+        for ((_, client), gid) in shards.iter().zip(&gids) {
             // Recovery has done it, or will.
-            client.batch_execute(&prepared::roll_back(&gid)).await.ok();
+            client.batch_execute(&prepared::roll_back(gid)).await.ok();
         }
         return Err(ResetError::Superseded);
     }
     // Decided: recovery commits whatever is still prepared.
-    for (shard, client) in &shards {
-        let result = client.batch_execute(&prepared::commit(&gid)).await;
+    for ((shard, client), gid) in shards.iter().zip(&gids) {
+        let result = client.batch_execute(&prepared::commit(gid)).await;
         if let Finish::Unknown(error) = prepared::finish_of(*shard, result) {
             return Err(error.into());
         }
@@ -99,7 +113,10 @@ pub async fn reset(
     for (shard, client) in &shards {
         // What one measurement leaves dead, the next should not clear away. Only the owner can;
         // for anybody else the server warns and leaves it to autovacuum.
-        client.batch_execute("vacuum (analyze) shardbank.account").await.map_err(of(*shard))?;
+        client
+            .batch_execute("vacuum (analyze) shardbank.account, shardbank.decision")
+            .await
+            .map_err(of(*shard))?;
     }
     Ok(())
 }

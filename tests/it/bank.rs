@@ -39,13 +39,22 @@ pub struct Bank {
 impl Bank {
     /// A new bank of [`SHARDS`] shards with twenty accounts on each.
     pub async fn open() -> Self {
+        Self::on(support::cluster().shards().iter().collect()).await
+    }
+
+    /// The same, all of its shards databases of one server.
+    pub async fn open_on_one_server() -> Self {
+        Self::on(vec![&support::cluster().shards()[0]; usize::from(SHARDS)]).await
+    }
+
+    async fn on(servers: Vec<&LocalShard>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let database = format!("bank{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let mut shards = Vec::new();
-        for shard in support::cluster().shards() {
+        for server in servers {
+            let database = format!("bank{}", NEXT.fetch_add(1, Ordering::Relaxed));
             let statement = format!("create database {database}");
-            support::connect(shard).await.batch_execute(&statement).await.expect("created");
-            shards.push(LocalShard { database: database.clone(), ..shard.clone() });
+            support::connect(server).await.batch_execute(&statement).await.expect("created");
+            shards.push(LocalShard { database, ..server.clone() });
         }
         let targets: Vec<ShardTarget> = shards
             .iter()

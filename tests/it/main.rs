@@ -24,6 +24,8 @@ mod prune;
 #[cfg(test)]
 mod recovering;
 #[cfg(test)]
+mod resetting;
+#[cfg(test)]
 mod shards;
 #[cfg(test)]
 mod support;

@@ -216,7 +216,7 @@ impl Site {
         let presence = &self.context.presence;
         let clients = cluster.connect_all(PATIENCE).await.map_err(|error| failed(&error))?;
         let epoch = presence.epoch().await.map_err(|error| failed(&error))?;
-        reset::reset(&clients, cluster.id(), epoch, presence.next_attempt())
+        reset::reset(&clients, cluster.id(), epoch, || presence.next_attempt())
             .await
             .map_err(|error| Stop::new(Exit::Failed, error.to_string()))
     }
