@@ -16,6 +16,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::oneshot;
@@ -90,6 +91,14 @@ enum Standing {
     Durable(Decision),
 }
 
+/// What became of a decision that was handed over.
+enum Queued {
+    /// Another stands.
+    Stands(Decision),
+    /// The writer has it and will answer here.
+    Waiting(oneshot::Receiver<Result<(), String>>),
+}
+
 struct Order {
     transfer: TransferId,
     decision: Decision,
@@ -144,8 +153,11 @@ impl DecisionLog {
             sync_directory(directory)?;
             Ok((copy, decisions))
         })?;
-        let standing =
-            decisions.into_iter().map(|(id, decision)| (id, Standing::Durable(decision))).collect();
+        let mut standing = HashMap::new();
+        for (transfer, decision) in decisions {
+            // The first writer decides, in a file as in a table.
+            standing.entry(transfer).or_insert(Standing::Durable(decision));
+        }
         Ok(Self::start(path, file, standing))
     }
 
@@ -171,42 +183,44 @@ impl DecisionLog {
         transfer: TransferId,
         wanted: Decision,
     ) -> Result<Decision, LogError> {
-        self.check()?;
-        loop {
-            {
-                let mut standing =
-                    self.shared.standing.lock().unwrap_or_else(PoisonError::into_inner);
-                match standing.get(&transfer).copied() {
-                    Some(Standing::Durable(decision)) => return Ok(decision),
-                    Some(Standing::Wanted) => {}
-                    None => {
-                        standing.insert(transfer, Standing::Wanted);
-                        break;
-                    }
-                }
-            }
-            // Somebody else's decision on the same transfer is on its way to the disk.
+        let answer = loop {
             self.check()?;
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-        let (done, answer) = oneshot::channel();
-        let order = Order { transfer, decision: wanted, done };
-        // The queue is bounded by the number of transfers in flight and the writer never waits
-        // for anybody, so a full queue empties within one sync.
-        let mut order = Some(order);
-        while let Some(waiting) = order.take() {
-            match self.queue.try_send(waiting) {
-                Ok(()) => {}
-                Err(mpsc::TrySendError::Full(back)) => {
-                    order = Some(back);
-                    tokio::task::yield_now().await;
-                }
-                Err(mpsc::TrySendError::Disconnected(_)) => return Err(self.failure()),
+            match self.queue_unless_standing(transfer, wanted)? {
+                Some(Queued::Stands(decision)) => return Ok(decision),
+                Some(Queued::Waiting(answer)) => break answer,
+                None => {}
             }
-        }
+            // A decision on the same transfer is on its way to the disk, or the queue is full: it
+            // empties within one sync.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
         match answer.await {
             Ok(Ok(())) => Ok(wanted),
             Ok(Err(_)) | Err(_) => Err(self.failure()),
+        }
+    }
+
+    /// Hands `wanted` to the writer and notes that it is under way, both or neither: whoever calls
+    /// may be dropped at any moment. Nothing where that has to wait.
+    fn queue_unless_standing(
+        &self,
+        transfer: TransferId,
+        wanted: Decision,
+    ) -> Result<Option<Queued>, LogError> {
+        let mut standing = self.shared.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        match standing.get(&transfer) {
+            Some(Standing::Durable(decision)) => return Ok(Some(Queued::Stands(*decision))),
+            Some(Standing::Wanted) => return Ok(None),
+            None => {}
+        }
+        let (done, answer) = oneshot::channel();
+        match self.queue.try_send(Order { transfer, decision: wanted, done }) {
+            Ok(()) => {
+                standing.insert(transfer, Standing::Wanted);
+                Ok(Some(Queued::Waiting(answer)))
+            }
+            Err(mpsc::TrySendError::Full(_)) => Ok(None),
+            Err(mpsc::TrySendError::Disconnected(_)) => Err(self.failure()),
         }
     }
 
@@ -357,6 +371,20 @@ mod tests {
         };
         assert_eq!(adopted.decide(one, abort).await.expect("asked"), Decision::Commit);
         assert_eq!(adopted.decide(two, Decision::Commit).await.expect("asked"), abort);
+        std::fs::remove_dir_all(directory).expect("removed");
+    }
+
+    #[tokio::test]
+    async fn the_first_of_two_records_on_a_transfer_stands() {
+        let directory = directory();
+        let (cluster, transfer) = (ClusterId(Uuid::new_v4()), TransferId::fresh());
+        let abort = Decision::Abort(Refusal::Aborted(AbortReason::Superseded));
+        let mut bytes = Vec::new();
+        encode(transfer, Decision::Commit, &mut bytes);
+        encode(transfer, abort, &mut bytes);
+        std::fs::write(path_of(&directory, cluster, Epoch(1)), bytes).expect("written");
+        let log = DecisionLog::adopt(&directory, cluster, Epoch(1)).expect("adopted");
+        assert_eq!(log.decide(transfer, abort).await.expect("asked"), Decision::Commit);
         std::fs::remove_dir_all(directory).expect("removed");
     }
 

@@ -171,6 +171,30 @@ pub async fn roll_back<V: Verbs>(verbs: &V, shard: ShardIndex, gid: &Gid) -> Rol
     }
 }
 
+/// The answer once both branches, or the one that was prepared, were told to commit. A branch that
+/// could not be told is recovery's, and the decision stands. But a branch that is gone must have
+/// left its leg: that it is not there any more proves nothing.
+pub async fn answer_committed<V: Verbs>(verbs: &V, finished: &[(&Branch, &Finish)]) -> Outcome {
+    for (branch, finish) in finished {
+        if **finish != Finish::Missing {
+            continue;
+        }
+        match verbs.read_leg(branch.shard, branch.transfer.id, branch.kind).await {
+            Ok(Some(leg)) if leg.outcome == LegOutcome::Applied => {}
+            Ok(_) => {
+                return Outcome::InDoubt(ShardError {
+                    shard: branch.shard,
+                    sqlstate: None,
+                    message: "a branch is gone and left no leg, against its decision; run audit"
+                        .to_owned(),
+                });
+            }
+            Err(error) => return Outcome::InDoubt(error),
+        }
+    }
+    Outcome::Committed
+}
+
 /// What a branch is told in phase two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Order {

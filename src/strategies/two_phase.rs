@@ -133,14 +133,17 @@ impl Coordinator for TwoPhase {
         // Decided: from here on recovery commits whatever is still prepared.
         verbs.reached(FailPoint::TwoPhaseDecided).await;
 
-        match self.ack {
-            Ack::Early => verbs.commit_prepared_later(ballot.phase_two()).await,
+        let outcome = match self.ack {
+            Ack::Early => {
+                verbs.commit_prepared_later(ballot.phase_two()).await;
+                Outcome::Committed
+            }
             Ack::Completed => self.complete(verbs, &ballot).await,
-        }
+        };
 
         // Committed everywhere, not answered: a repeated call finds the legs.
         verbs.reached(FailPoint::TwoPhaseAllCommitted).await;
-        Try::Ended(Outcome::Committed)
+        Try::Ended(outcome)
     }
 }
 
@@ -165,9 +168,8 @@ impl TwoPhase {
         [Some(first), Some(second.await)]
     }
 
-    /// Phase two. Whatever a participant answers now, the transfer is committed; what cannot be
-    /// finished here is finished by recovery.
-    async fn complete<V: Verbs>(&self, verbs: &V, ballot: &Ballot) {
+    /// Phase two. The transfer is decided; what cannot be finished here is finished by recovery.
+    async fn complete<V: Verbs>(&self, verbs: &V, ballot: &Ballot) -> Outcome {
         let finished = if self.statements == Statements::OneByOne {
             let first = ballot.commit(verbs, 0).await;
             // One has committed: recovery finds the decision and commits the other.
@@ -183,6 +185,8 @@ impl TwoPhase {
         if finished == (Finish::Done, Finish::Done) {
             verbs.forget(&ballot.key);
         }
+        let [first, second] = &ballot.branches;
+        ending::answer_committed(verbs, &[(first, &finished.0), (second, &finished.1)]).await
     }
 }
 

@@ -110,16 +110,20 @@ impl Coordinator for TwoPhaseLastAgent {
         // Home has committed, and with it the decision: recovery commits A.
         verbs.reached(FailPoint::LastAgentDecided).await;
 
-        match self.ack {
-            Ack::Early => verbs.commit_prepared_later(vec![(other.shard, gid)]).await,
-            Ack::Completed => {
-                ending::finish(verbs, other.shard, &gid, Order::Commit).await;
+        let outcome = match self.ack {
+            Ack::Early => {
+                verbs.commit_prepared_later(vec![(other.shard, gid)]).await;
+                Outcome::Committed
             }
-        }
+            Ack::Completed => {
+                let finish = ending::finish(verbs, other.shard, &gid, Order::Commit).await;
+                ending::answer_committed(verbs, &[(&other, &finish)]).await
+            }
+        };
 
         // Committed everywhere, not answered: a repeated call finds the legs.
         verbs.reached(FailPoint::LastAgentCompleted).await;
-        Try::Ended(Outcome::Committed)
+        Try::Ended(outcome)
     }
 }
 
