@@ -13,6 +13,7 @@ pub mod passfile;
 mod place;
 pub mod preflight;
 pub mod prepared;
+mod quiet_socket;
 pub mod reachable;
 pub mod removal;
 pub mod schema;

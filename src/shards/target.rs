@@ -17,6 +17,7 @@ use super::conninfo::{Conninfo, SyntaxError};
 use super::environment::Environment;
 use super::passfile::{self, PassfileError, Wanted};
 use super::place::Place;
+use super::quiet_socket::{self, QuietConnect};
 use super::secret::Secret;
 use super::security::{channel_binding, security};
 use super::tls::{self, TlsError, Verification};
@@ -187,9 +188,11 @@ impl ShardTarget {
     #[must_use]
     pub fn manager(&self) -> Manager {
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        match &self.tls {
-            None => Manager::from_config(self.config.clone(), NoTls, manager),
-            Some(tls) => Manager::from_config(self.config.clone(), tls.clone(), manager),
+        let config = self.config.clone();
+        match (&self.tls, quiet_socket::path_of(&config)) {
+            (None, Some(path)) => Manager::from_connect(config, QuietConnect(path), manager),
+            (None, None) => Manager::from_config(config, NoTls, manager),
+            (Some(tls), _) => Manager::from_config(config, tls.clone(), manager),
         }
     }
 
