@@ -61,10 +61,11 @@ impl<C: Connector> Job<C> {
     /// Connects, warms up, waits at the gate, measures, settles; tells of each.
     pub fn run(self) {
         let events = self.events.clone();
-        let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(self.work()),
-            Err(error) => Err(format!("cannot start a client thread: {error}")),
-        };
+        let outcome =
+            match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
+                Ok(runtime) => runtime.block_on(self.work()),
+                Err(error) => Err(format!("cannot start a client thread: {error}")),
+            };
         if let Err(line) = outcome {
             // Whoever started the run may have gone.
             let _ = events.send(Event::Failed(line));
