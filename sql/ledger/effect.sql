@@ -10,10 +10,12 @@
 -- A leg that stands is met by its primary key, which costs nothing where none does.
 --
 -- debit() and credit() must be followed, in the same transaction, by a decision or a PREPARE
--- TRANSACTION. Sent in one message with it they are, for a message stops at its first error. Sent
--- behind a pipelined BEGIN they might not be: were that BEGIN cancelled by somebody, the effect
--- would commit by itself. There, debit_in_branch() and credit_in_branch() want to be told, with
--- "set local shardbank.branch = on" in the BEGIN's own message.
+-- TRANSACTION. Sent in one message with it they are, for a message stops at its first error; they
+-- are procedures, because a message's text is analysed anew each time, and a CALL has nothing to
+-- be planned. Told who claims the decision, they lay that claim in the decision table as well.
+-- Sent behind a pipelined BEGIN they might not be followed: were that BEGIN cancelled by somebody,
+-- the effect would commit by itself. There, debit_in_branch() and credit_in_branch() want to be
+-- told, with "set local shardbank.branch = on" in the BEGIN's own message.
 
 create function shardbank.refuse(p_account bigint, p_change bigint) returns void
 language plpgsql as $$
@@ -49,9 +51,10 @@ begin
     end if;
 end $$;
 
-create function shardbank.debit(
-    p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text
-) returns void language plpgsql as $$
+create procedure shardbank.debit(
+    p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text,
+    p_claimed_by text
+) language plpgsql as $$
 begin
     insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,
                                counter_account_id, requested_amount, strategy)
@@ -60,6 +63,9 @@ begin
      where id = p_account and not closed and balance - held >= p_amount;
     if not found then
         perform shardbank.refuse(p_account, -p_amount);
+    end if;
+    if p_claimed_by is not null then
+        perform shardbank.claim_decision(p_transfer, null, p_claimed_by);
     end if;
 end $$;
 
@@ -80,9 +86,10 @@ begin
     end if;
 end $$;
 
-create function shardbank.credit(
-    p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text
-) returns void language plpgsql as $$
+create procedure shardbank.credit(
+    p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text,
+    p_claimed_by text
+) language plpgsql as $$
 begin
     insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,
                                counter_account_id, requested_amount, strategy)
@@ -91,6 +98,9 @@ begin
      where id = p_account and not closed and balance <= 9223372036854775807 - p_amount;
     if not found then
         perform shardbank.refuse(p_account, p_amount);
+    end if;
+    if p_claimed_by is not null then
+        perform shardbank.claim_decision(p_transfer, null, p_claimed_by);
     end if;
 end $$;
 

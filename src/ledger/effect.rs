@@ -176,13 +176,9 @@ async fn one_message(
     by: &str,
 ) -> Result<(), Error> {
     // Only numbers, ids and names of our own alphabets enter the text.
-    let claim = if how.claims_decision {
-        format!("select shardbank.claim_decision('{}', null, '{by}');", branch.transfer.id)
-    } else {
-        String::new()
-    };
+    let claimed_by = if how.claims_decision { format!("'{by}'") } else { "null".to_owned() };
     let text = format!(
-        "begin; select shardbank.{}('{}', {}, {}, {}, '{}'); {claim} {}",
+        "begin; call shardbank.{}('{}', {}, {}, {}, '{}', {claimed_by}); {}",
         branch.kind.name(),
         branch.transfer.id,
         branch.account(),

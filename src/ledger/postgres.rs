@@ -122,10 +122,12 @@ impl PostgresVerbs {
     }
 }
 
-/// What this machine is called, for a person who reads the `coordinator` table.
+/// What this machine is called, for a person who reads the `coordinator` table. It enters messages
+/// that have no parameters, so whatever is not of `[A-Za-z0-9.-]` is left out.
 #[must_use]
 pub fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || ".-".contains(*c)).collect()
 }
 
 /// The branches of a decided transfer, and what tells by its life that they are not yet done.

@@ -4,7 +4,7 @@
 //! that removal drops these and nothing else; a test holds the two together.
 
 /// Of the tables' meaning. A shard with another one is refused.
-pub const SCHEMA_VERSION: i32 = 1;
+pub const SCHEMA_VERSION: i32 = 2;
 
 /// The table of accounts, made first and filled before it has an index.
 pub(super) const ACCOUNT: &str = include_str!("../../sql/ledger/account.sql");
@@ -33,8 +33,8 @@ pub(super) const TABLES: [Table; 5] = [
     Table { name: "shard", rights: &["select"] },
 ];
 
-/// The functions of the schema; no name has two.
-pub(super) const FUNCTIONS: [&str; 11] = [
+/// The functions and procedures of the schema; no name has two.
+pub(super) const ROUTINES: [&str; 11] = [
     "refuse",
     "change_balance",
     "debit",
@@ -56,7 +56,7 @@ pub fn grants(role: &str) -> Vec<String> {
     statements.extend(TABLES.iter().map(|table| {
         format!("grant {} on shardbank.{} to {role};", table.rights.join(", "), table.name)
     }));
-    statements.push(format!("grant execute on all functions in schema shardbank to {role};"));
+    statements.push(format!("grant execute on all routines in schema shardbank to {role};"));
     statements
 }
 
@@ -64,11 +64,10 @@ pub fn grants(role: &str) -> Vec<String> {
 /// hung on it.
 #[must_use]
 pub(super) fn drops() -> Vec<String> {
-    let functions =
-        FUNCTIONS.iter().map(|name| format!("drop function if exists shardbank.{name}"));
+    let routines = ROUTINES.iter().map(|name| format!("drop routine if exists shardbank.{name}"));
     let tables =
         TABLES.iter().map(|table| format!("drop table if exists shardbank.{}", table.name));
-    functions.chain(tables).chain(["drop schema shardbank restrict".to_owned()]).collect()
+    routines.chain(tables).chain(["drop schema shardbank restrict".to_owned()]).collect()
 }
 
 /// `name` as an SQL identifier.
@@ -99,9 +98,12 @@ mod tests {
         let mut tables: Vec<_> = TABLES.iter().map(|table| table.name.to_owned()).collect();
         tables.sort();
         assert_eq!(created("table"), tables);
-        let mut functions: Vec<_> = FUNCTIONS.iter().map(ToString::to_string).collect();
-        functions.sort();
-        assert_eq!(created("function"), functions);
+        let mut routines: Vec<_> = ROUTINES.iter().map(ToString::to_string).collect();
+        routines.sort();
+        let mut made = created("function");
+        made.extend(created("procedure"));
+        made.sort();
+        assert_eq!(made, routines);
     }
 
     #[test]
