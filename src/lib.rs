@@ -15,6 +15,7 @@
 //! simulation    an in-memory cluster under a seeded scheduler (test builds)
 //! strategies    the protocols, a file each, and recovery     audit   the proof, from the shards
 //! prune         old finished transfers, folded into the opening balances
+//! locks         distributed locks, a module a service
 //! ledger        what the shards hold, a module a table; the storage verbs on Postgres
 //! coordination  what outlives a coordinator, a module a table; the decision log as a file
 //! shards        where they are, how to get in, pools, what an error means, the schema
@@ -48,6 +49,7 @@ pub mod coordination;
 pub mod fail_points;
 pub mod ledger;
 pub mod local;
+pub mod locks;
 pub mod outcome;
 pub mod prune;
 pub mod report;

@@ -11,6 +11,7 @@
 //! connections, clocks.
 
 pub mod gid;
+pub mod locking;
 pub mod observed;
 
 use std::future::Future;

@@ -1,0 +1,3 @@
+//! Distributed locks: one module a service, and what is common to all of them.
+
+pub mod service;
