@@ -14,6 +14,8 @@ pub enum Verdict {
     NothingHappened,
     /// Both effects are there.
     Committed,
+    /// One effect is there, for ever, and the audit says so: what `lock-naive` makes of a death.
+    HalfApplied,
 }
 
 impl Verdict {
@@ -23,6 +25,7 @@ impl Verdict {
         match self {
             Self::NothingHappened => "nothing happened",
             Self::Committed => "committed",
+            Self::HalfApplied => "half of it happened, for ever",
         }
     }
 }
@@ -69,8 +72,12 @@ pub enum Needs {
     OneShard,
     /// A branch that an earlier coordinator left prepared, undecided.
     Leftover,
+    /// An intent that an earlier coordinator left open.
+    Intent,
     /// No transfer of its own: finished ones, on two shards, for `prune` to fold.
     Finished,
+    /// Two shards that both say yes, and an application that trusts its locks.
+    Naive,
 }
 
 fail_points! {
@@ -110,6 +117,32 @@ fail_points! {
     LastAgentRefused = "2pc-last-agent.refused", NothingHappened, Refusal;
     /// What had prepared is rolled back; the refusal is not recorded yet.
     LastAgentRolledBack = "2pc-last-agent.rolled-back", NothingHappened, Refusal;
+    /// Chosen, nothing sent.
+    LocksStarted = "lock.started", NothingHappened, Success;
+    /// One lock is held.
+    LocksFirstHeld = "lock.first-held", NothingHappened, Success;
+    /// Both locks are held, nothing is written.
+    LocksHeld = "lock.held", NothingHappened, Success;
+    /// The target's fence is raised.
+    LocksClaimed = "lock.claimed", NothingHappened, Success;
+    /// The debit and its intent are committed.
+    LocksDebited = "lock.debited", Committed, Success;
+    /// Both effects are committed, the intent is open.
+    LocksCredited = "lock.credited", Committed, Success;
+    /// All is written, both locks are held.
+    LocksWritten = "lock.written", Committed, Success;
+    /// The locks are released, nobody was answered.
+    LocksReleased = "lock.released", Committed, Success;
+    /// The target or the source said no; nothing is recorded.
+    LocksRefused = "lock.refused", NothingHappened, Refusal;
+    /// The refusal is recorded, the locks are held, nobody was answered.
+    LocksRefusalRecorded = "lock.refusal-recorded", NothingHappened, Refusal;
+    /// Both balances are read, nothing is written.
+    NaiveRead = "lock-naive.read", NothingHappened, Naive;
+    /// The source's balance is written, the target's is not.
+    NaiveDebited = "lock-naive.debited", HalfApplied, Naive;
+    /// Recovery has seen an open intent and done nothing yet.
+    RecoveryIntentsListed = "recovery.intents-listed", Committed, Intent;
     /// Recovery has seen a prepared branch and asked nobody yet.
     RecoveryListed = "recovery.listed", NothingHappened, Leftover;
     /// Recovery has written its verdict and told nobody.

@@ -60,6 +60,8 @@ pub enum AbortReason {
     Unreachable,
     /// An operator forced it.
     Forced,
+    /// Somebody with a later grant had claimed an account, or the grant ran out.
+    FencedOut,
 }
 
 /// What a decision says, and why where it says no. The reason is stored, so that a repeated
@@ -115,6 +117,7 @@ named!(AbortReason {
     Superseded = "superseded",
     Unreachable = "unreachable",
     Forced = "forced",
+    FencedOut = "fenced_out",
 });
 
 impl Refusal {

@@ -200,6 +200,8 @@ pub enum LegKind {
     Debit,
     /// The target's balance rises.
     Credit,
+    /// The source's balance rises again: its debit is made good.
+    Refund,
 }
 
 impl LegKind {
@@ -209,13 +211,14 @@ impl LegKind {
         match self {
             Self::Debit => "debit",
             Self::Credit => "credit",
+            Self::Refund => "refund",
         }
     }
 
     /// The leg spelt `name`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Debit, Self::Credit].into_iter().find(|kind| kind.name() == name)
+        [Self::Debit, Self::Credit, Self::Refund].into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -235,7 +238,7 @@ impl Branch {
     #[must_use]
     pub const fn account(&self) -> AccountId {
         match self.kind {
-            LegKind::Debit => self.transfer.source,
+            LegKind::Debit | LegKind::Refund => self.transfer.source,
             LegKind::Credit => self.transfer.target,
         }
     }
@@ -244,21 +247,33 @@ impl Branch {
     #[must_use]
     pub const fn counter_account(&self) -> AccountId {
         match self.kind {
-            LegKind::Debit => self.transfer.target,
+            LegKind::Debit | LegKind::Refund => self.transfer.target,
             LegKind::Credit => self.transfer.source,
         }
     }
 }
 
 impl Transfer {
+    /// The branch that pays.
+    #[must_use]
+    pub fn debit(&self, routing: Routing) -> Branch {
+        let shard = routing.shard_of(self.source);
+        Branch { transfer: *self, kind: LegKind::Debit, shard }
+    }
+
+    /// The branch that is paid.
+    #[must_use]
+    pub fn credit(&self, routing: Routing) -> Branch {
+        let shard = routing.shard_of(self.target);
+        Branch { transfer: *self, kind: LegKind::Credit, shard }
+    }
+
     /// Its two branches in the one order in which shards are visited: by shard number, so that
     /// two transfers in opposite directions never wait for each other in a circle. The last of
     /// them is on the home shard.
     #[must_use]
     pub fn branches(&self, routing: Routing) -> [Branch; 2] {
-        let branch =
-            |kind, account| Branch { transfer: *self, kind, shard: routing.shard_of(account) };
-        let mut both = [branch(LegKind::Debit, self.source), branch(LegKind::Credit, self.target)];
+        let mut both = [self.debit(routing), self.credit(routing)];
         both.sort_by_key(|branch| branch.shard);
         both
     }

@@ -18,7 +18,7 @@ use crate::bench::workload::Orders;
 use crate::outcome::{AbortReason, Outcome, ShardError};
 use crate::strategies::{Report, Strategy};
 use crate::transfer::Transfer;
-use crate::verbs::Verbs;
+use crate::verbs::locking::LockVerbs;
 use crate::verbs::observed::Observed;
 
 /// Samples that are handed over together at most.
@@ -83,7 +83,7 @@ impl Client {
 
     /// Carries out transfers until the stint is over, or at once no more when it is aborted: what
     /// is then in flight is in doubt.
-    pub async fn work<V: Verbs>(mut self, stint: &Stint, verbs: &V, abort: AbortRegistration) {
+    pub async fn work<V: LockVerbs>(mut self, stint: &Stint, verbs: &V, abort: AbortRegistration) {
         let ended = Abortable::new(self.carry_out(stint, verbs), abort).await;
         if ended.is_err()
             && let Some((transfer, started_ns)) = self.in_flight.take()
@@ -99,7 +99,7 @@ impl Client {
         self.hand_over(stint);
     }
 
-    async fn carry_out<V: Verbs>(&mut self, stint: &Stint, verbs: &V) {
+    async fn carry_out<V: LockVerbs>(&mut self, stint: &Stint, verbs: &V) {
         while self.goes_on(stint) {
             let transfer = self.orders.next_order().transfer();
             self.trace.begin();
@@ -130,6 +130,7 @@ impl Client {
             return;
         }
         let ended_ns = self.trace.nanoseconds(Instant::now());
+        let steps = self.trace.end();
         self.batch.push(Sample {
             client: self.number,
             number,
@@ -138,10 +139,10 @@ impl Client {
             started_ns,
             ended_ns,
             tries: report.tries,
-            ending: Ending::from(&report.outcome),
+            ending: Ending::of(&report.outcome, steps.is_refunded),
             superseded: report.outcome == Outcome::Aborted(AbortReason::Superseded),
             sqlstate: sample::sqlstate(&report.outcome),
-            steps: self.trace.end(),
+            steps,
         });
         if self.batch.len() >= BATCH || ended_ns >= self.hand_over_ns {
             self.hand_over_ns = ended_ns + BATCH_NS;

@@ -52,6 +52,17 @@ impl Ending {
     }
 }
 
+impl Ending {
+    /// How a transfer is counted that ended with `outcome`, its debit made good or not.
+    #[must_use]
+    pub fn of(outcome: &Outcome, is_refunded: bool) -> Self {
+        match Self::from(outcome) {
+            Self::Rejected | Self::Aborted if is_refunded => Self::Compensated,
+            ending => ending,
+        }
+    }
+}
+
 impl From<&Outcome> for Ending {
     fn from(outcome: &Outcome) -> Self {
         match outcome {

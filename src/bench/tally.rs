@@ -35,6 +35,8 @@ pub struct Tally {
     pub deadlock_failures: u64,
     /// Steps that waited too long for a lock.
     pub lock_timeouts: u64,
+    /// Steps that met somebody with a later grant, or whose own had run out.
+    pub fenced_out: u64,
     /// Steps whose shard could not be reached or whose connection broke.
     pub connection_errors: u64,
     /// Steps that failed otherwise.
@@ -59,6 +61,7 @@ impl Tally {
         self.serialization_failures += setbacks(Setback::Serialization);
         self.deadlock_failures += setbacks(Setback::Deadlock);
         self.lock_timeouts += setbacks(Setback::LockTimeout);
+        self.fenced_out += setbacks(Setback::FencedOut);
         self.connection_errors += setbacks(Setback::Connection);
         self.other_failures += setbacks(Setback::Other);
     }

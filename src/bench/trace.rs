@@ -9,11 +9,12 @@
 //! The window between the two effects of a transfer runs from acknowledgement to acknowledgement:
 //! it is off by what the two replies differ in their travel.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use crate::outcome::{AbortReason, Attempt, Finish, ShardError};
 use crate::transfer::LegKind;
+use crate::verbs::locking::{Claimed, LockError};
 use crate::verbs::observed::{Answer, Observer, Phase, Seen, Step};
 
 const PHASES: usize = Phase::ALL.len();
@@ -31,22 +32,29 @@ pub enum Setback {
     LockTimeout,
     /// The shard could not be reached, or the connection broke.
     Connection,
+    /// Somebody with a later grant was there first, or the grant ran out.
+    FencedOut,
     /// Anything else.
     Other,
 }
 
 /// How many kinds of setback there are.
-pub const SETBACKS: usize = 5;
+pub const SETBACKS: usize = 6;
 
 /// What the steps of one transfer took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Steps {
     /// Time in each phase, all tries together, in the order of [`Phase::ALL`]; nanoseconds.
     pub phase_ns: [u64; PHASES],
-    /// Messages sent and awaited one after another.
+    /// Messages sent to shards and awaited one after another.
     pub round_trips: u32,
+    /// Messages to a lock service.
+    pub lock_round_trips: u32,
+    /// Whether the debit was made good again.
+    pub is_refunded: bool,
     /// How long the last try's locks were held, by leg, where both ends of it were seen. A
-    /// transfer in one local transaction has only the first.
+    /// transfer in one local transaction has only the first; one under distributed locks has
+    /// those, by the order in which they were taken.
     pub lock_hold_ns: [Option<u64>; 2],
     /// Between the first effect's acknowledgement and the last's, where both were seen.
     pub window_ns: Option<u64>,
@@ -65,6 +73,8 @@ pub struct Trace {
     phase_until: AtomicU64,
     phase_ns: [AtomicU64; PHASES],
     round_trips: AtomicU32,
+    lock_round_trips: AtomicU32,
+    is_refunded: AtomicBool,
     locked_from: [AtomicU64; 2],
     lock_hold_ns: [AtomicU64; 2],
     effects: AtomicU8,
@@ -85,6 +95,8 @@ impl Trace {
             phase_until: AtomicU64::new(0),
             phase_ns: Default::default(),
             round_trips: AtomicU32::new(0),
+            lock_round_trips: AtomicU32::new(0),
+            is_refunded: AtomicBool::new(false),
             locked_from: Default::default(),
             lock_hold_ns: Default::default(),
             effects: AtomicU8::new(0),
@@ -108,6 +120,8 @@ impl Trace {
         self.phase.store(NO_PHASE, Relaxed);
         self.phase_ns.iter().for_each(|ns| ns.store(0, Relaxed));
         self.round_trips.store(0, Relaxed);
+        self.lock_round_trips.store(0, Relaxed);
+        self.is_refunded.store(false, Relaxed);
         for leg in 0..2 {
             self.locked_from[leg].store(NEVER, Relaxed);
             self.lock_hold_ns[leg].store(NEVER, Relaxed);
@@ -126,6 +140,8 @@ impl Trace {
         Steps {
             phase_ns: self.phase_ns.each_ref().map(|ns| ns.load(Relaxed)),
             round_trips: self.round_trips.load(Relaxed),
+            lock_round_trips: self.lock_round_trips.load(Relaxed),
+            is_refunded: self.is_refunded.load(Relaxed),
             lock_hold_ns: self.lock_hold_ns.each_ref().map(|ns| known(ns.load(Relaxed))),
             window_ns: (self.effects.load(Relaxed) == 2).then_some(window),
             setbacks: self.setbacks.each_ref().map(|count| count.load(Relaxed)),
@@ -192,6 +208,29 @@ impl Trace {
                 }
                 self.count_effects(1, until);
             }
+            Step::CreditUnderFence | Step::WriteBalance if done => self.count_effects(1, until),
+            Step::DebitWithIntent if seen.answer == Answer::Claimed(Claimed::Done) => {
+                self.count_effects(1, until);
+            }
+            // Before its own debit, a transfer finishes what others owe.
+            Step::CreditIntended if done && self.effects.load(Relaxed) > 0 => {
+                self.count_effects(1, until);
+            }
+            Step::Refund if done && self.effects.load(Relaxed) > 0 => {
+                self.is_refunded.store(true, Relaxed);
+            }
+            Step::Lock if matches!(seen.answer, Answer::Locked(Ok(_))) => {
+                let free = usize::from(self.locked_from[0].load(Relaxed) != NEVER);
+                self.locked_from[free].store(until, Relaxed);
+            }
+            // The last that was taken is the first to be given back.
+            Step::Unlock => {
+                let last = usize::from(self.locked_from[1].load(Relaxed) != NEVER);
+                let locked_from = self.locked_from[last].swap(NEVER, Relaxed);
+                if locked_from != NEVER {
+                    self.lock_hold_ns[last].store(until.saturating_sub(locked_from), Relaxed);
+                }
+            }
             _ => {}
         }
     }
@@ -204,11 +243,17 @@ impl Observer for Trace {
         let phase = seen.step.phase();
         self.count_time(phase, from, until, seen.round_trips);
         self.count_locks(&seen, from, until);
+        let lock_round_trips = self.lock_round_trips.load(Relaxed) + seen.lock_round_trips;
+        self.lock_round_trips.store(lock_round_trips, Relaxed);
         if let Some(setback) = setback(&seen.answer) {
             let count = &self.setbacks[setback as usize];
             count.store(count.load(Relaxed) + 1, Relaxed);
             self.failed_phase.store(phase as u8, Relaxed);
-        } else if matches!(seen.answer, Answer::Attempt(Attempt::Rejected(_))) {
+        } else if matches!(
+            seen.answer,
+            Answer::Attempt(Attempt::Rejected(_))
+                | Answer::Claimed(Claimed::Not(Attempt::Rejected(_)))
+        ) {
             self.failed_phase.store(phase as u8, Relaxed);
         }
     }
@@ -219,21 +264,34 @@ fn raise(cell: &AtomicU64, to: u64) {
 }
 
 fn setback(answer: &Answer) -> Option<Setback> {
-    Some(match answer {
-        Answer::Attempt(Attempt::Retry(reason)) => match reason {
+    match answer {
+        Answer::Attempt(attempt) | Answer::Claimed(Claimed::Not(attempt)) => of_attempt(attempt),
+        Answer::Decision(Err(error))
+        | Answer::Finish(Finish::Unknown(error))
+        | Answer::Tombstone(Err(error))
+        | Answer::Leg(Err(error)) => Some(of_error(error)),
+        Answer::Locked(Err(error)) => Some(match error {
+            LockError::Timeout => Setback::LockTimeout,
+            LockError::Unavailable(_) => Setback::Connection,
+            LockError::Lost(_) => Setback::FencedOut,
+        }),
+        _ => None,
+    }
+}
+
+fn of_attempt(attempt: &Attempt) -> Option<Setback> {
+    Some(match attempt {
+        Attempt::Retry(reason) => match reason {
             AbortReason::Serialization => Setback::Serialization,
             AbortReason::Deadlock => Setback::Deadlock,
             AbortReason::LockTimeout => Setback::LockTimeout,
             AbortReason::Unreachable => Setback::Connection,
+            AbortReason::FencedOut => Setback::FencedOut,
             AbortReason::NoPreparedSlot | AbortReason::Superseded | AbortReason::Forced => {
                 Setback::Other
             }
         },
-        Answer::Attempt(Attempt::Failed(error) | Attempt::Unknown(error))
-        | Answer::Decision(Err(error))
-        | Answer::Finish(Finish::Unknown(error))
-        | Answer::Tombstone(Err(error))
-        | Answer::Leg(Err(error)) => of_error(error),
+        Attempt::Failed(error) | Attempt::Unknown(error) => of_error(error),
         _ => return None,
     })
 }
@@ -274,6 +332,7 @@ mod tests {
                 started: at(from),
                 ended: at(until),
                 round_trips: u32::from(step != Step::BackOff),
+                lock_round_trips: 0,
                 answer,
             });
         }
@@ -295,7 +354,7 @@ mod tests {
         s.step(Step::CommitPrepared, LegKind::Debit, 300, 380, Answer::Finish(Finish::Done));
         s.step(Step::CommitPrepared, LegKind::Credit, 301, 400, Answer::Finish(Finish::Done));
         let steps = s.trace.end();
-        assert_eq!(steps.phase_ns.map(|ns| ns / 1000), [0, 220, 80, 100, 0, 0]);
+        assert_eq!(steps.phase_ns.map(|ns| ns / 1000)[..6], [0, 220, 80, 100, 0, 0]);
         assert_eq!(steps.round_trips, 4);
         assert_eq!(steps.lock_hold_ns.map(Script::us), [Some(380), Some(300)]);
         assert_eq!(Script::us(steps.window_ns), Some(20));
@@ -332,7 +391,7 @@ mod tests {
         s.step(Step::BackOff, LegKind::Debit, 70, 170, Answer::None);
         s.step(Step::Prepare, LegKind::Debit, 170, 180, late());
         let steps = s.trace.end();
-        assert_eq!(steps.phase_ns.map(|ns| ns / 1000), [0, 70, 0, 0, 10, 100]);
+        assert_eq!(steps.phase_ns.map(|ns| ns / 1000)[..6], [0, 70, 0, 0, 10, 100]);
         assert_eq!(steps.setbacks[Setback::LockTimeout as usize], 2);
         assert_eq!(steps.lock_hold_ns, [None, None]);
         assert_eq!(steps.window_ns, None);

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::cluster::ShardArguments;
 use super::local::PostgresBinaries;
+use super::locks::LockArguments;
 use super::operate::CoordinatorArguments;
 use crate::config::{BenchConfig, Distribution, HotOn, Values};
 use crate::strategies::name::split_list;
@@ -24,8 +25,10 @@ pub struct BenchArguments {
     /// Read what no flag says from this TOML file (see bench-configs/).
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// A strategy: same-shard, 2pc, 2pc-last-agent, with options as in
-    /// 2pc:log=file,statements=one-by-one. Several with commas, or repeated [default: these three].
+    /// A strategy: same-shard, 2pc, 2pc-last-agent, lock-advisory, lock-lease, lock-redis,
+    /// lock-etcd, lock-zookeeper, or lock-naive (unsafe, to show what is lost); with options as in
+    /// 2pc:log=file,statements=one-by-one. Several with commas, or repeated; all is every safe one
+    /// whose servers are found [default: the first three].
     #[arg(long = "strategy", value_name = "STRATEGY")]
     pub strategies: Vec<String>,
     /// The strategy that the others are compared with [default: same-shard, or the first].
@@ -108,6 +111,9 @@ pub struct BenchArguments {
     /// How to coordinate.
     #[command(flatten)]
     pub coordinator: CoordinatorArguments,
+    /// Who grants locks.
+    #[command(flatten)]
+    pub locks: LockArguments,
     /// Which Postgres to start.
     #[command(flatten)]
     pub binaries: PostgresBinaries,

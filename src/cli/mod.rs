@@ -5,6 +5,7 @@ pub mod bench;
 pub mod chaos;
 pub mod cluster;
 pub mod local;
+pub mod locks;
 pub mod operate;
 pub mod prune;
 

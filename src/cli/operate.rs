@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::cluster::ShardArguments;
+use super::locks::LockArguments;
 use crate::fail_points::FailPoint;
 use crate::strategies::Strategy;
 use crate::transfer::{AccountId, Amount, TransferId};
@@ -42,7 +43,8 @@ pub struct TransferArguments {
     /// How much, in minor units (cents): a whole number, 1 or more.
     #[arg(long, value_name = "AMOUNT", value_parser = amount)]
     pub amount: Amount,
-    /// By which strategy: same-shard, 2pc, 2pc-last-agent, with options as in
+    /// By which strategy: same-shard, 2pc, 2pc-last-agent, lock-advisory, lock-lease, lock-redis,
+    /// lock-etcd, lock-zookeeper, lock-naive (unsafe), with options as in
     /// 2pc:log=file,statements=one-by-one.
     #[arg(long, value_name = "STRATEGY", default_value = "2pc-last-agent")]
     pub strategy: Strategy,
@@ -56,6 +58,9 @@ pub struct TransferArguments {
     /// How to coordinate.
     #[command(flatten)]
     pub coordinator: CoordinatorArguments,
+    /// Who grants locks.
+    #[command(flatten)]
+    pub locks: LockArguments,
 }
 
 /// What a branch is forced to.

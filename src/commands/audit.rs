@@ -31,9 +31,17 @@ pub fn run(arguments: &AuditArguments) -> Result<(), Stop> {
         lines.push(format!("{} violation(s): money was made or lost", report.violation_count));
         return Err(Stop { exit: Exit::InvariantBroken, lines });
     }
-    if arguments.at_rest && !report.prepared.is_empty() {
+    if arguments.at_rest && (!report.prepared.is_empty() || report.open_intents > 0) {
         let mut lines = report.prepared;
-        lines.push("these are still prepared; run recover".to_owned());
+        if !lines.is_empty() {
+            lines.push("these are still prepared; run recover".to_owned());
+        }
+        if report.open_intents > 0 {
+            lines.push(format!(
+                "{} transfer(s) under locks still owe their credit; run recover",
+                report.open_intents
+            ));
+        }
         return Err(Stop { exit: Exit::Incomplete, lines });
     }
     Ok(())
@@ -51,9 +59,11 @@ fn in_words(report: &AuditReport) -> String {
     let openings: i128 = report.shards.iter().map(|shard| shard.opening_total).sum();
     lines.push(format!("all: balances {balances}, opening balances {openings}"));
     lines.push(format!(
-        "{} transfer(s) were between their two effects at the snapshots, {} branch(es) prepared",
+        "{} transfer(s) were between their two effects at the snapshots, {} branch(es) prepared, {} \
+         intent(s) open",
         report.half_visible,
-        report.prepared.len()
+        report.prepared.len(),
+        report.open_intents
     ));
     let verdict = if report.is_conserved() {
         "no money was made or lost: every balance is explained, every transfer whole"

@@ -9,6 +9,7 @@ mod cluster;
 mod coordinator;
 pub mod init;
 pub mod local;
+mod lock_backends;
 mod output;
 pub mod prune;
 pub mod recover;

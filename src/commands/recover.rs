@@ -83,6 +83,8 @@ async fn once(verbs: &PostgresVerbs, grace: Duration) -> Result<(), Stop> {
         total.committed += pass.committed;
         total.rolled_back += pass.rolled_back;
         total.false_aborts += pass.false_aborts;
+        total.credited += pass.credited;
+        total.refunded += pass.refunded;
         total.closed_epochs.extend(pass.closed_epochs.iter().copied());
         let found_damage = total.damage.len();
         total.damage.extend(pass.damage.iter().cloned());
@@ -92,6 +94,8 @@ async fn once(verbs: &PostgresVerbs, grace: Duration) -> Result<(), Stop> {
                 committed: 0,
                 rolled_back: 0,
                 false_aborts: 0,
+                credited: 0,
+                refunded: 0,
                 closed_epochs: Vec::new(),
                 ..pass
             });
@@ -109,7 +113,7 @@ async fn watch(verbs: &PostgresVerbs, grace: Duration) -> Result<(), Stop> {
     loop {
         let started = Instant::now();
         let pass = recover(verbs, grace).await;
-        let did_something = pass.committed + pass.rolled_back > 0
+        let did_something = pass.committed + pass.rolled_back + pass.credited + pass.refunded > 0
             || !pass.closed_epochs.is_empty()
             || pass.is_clean() != last.is_clean();
         if did_something {
@@ -133,6 +137,12 @@ fn in_words(recovered: &Recovered, took: Duration) -> String {
         recovered.closed_epochs.len(),
         took.as_secs_f64() * 1000.0
     );
+    if recovered.credited + recovered.refunded > 0 {
+        line.push_str(&format!(
+            "; {} credit(s) made that open intents had promised, {} debit(s) refunded",
+            recovered.credited, recovered.refunded
+        ));
+    }
     if recovered.false_aborts > 0 {
         line.push_str(&format!(
             "; {} of those rolled back belonged to coordinators that were alive and slow",
@@ -153,6 +163,9 @@ fn verdict(recovered: &Recovered) -> Result<(), Stop> {
     }
     for (shard, gid, why) in &recovered.in_doubt {
         lines.push(format!("shard {shard}: {gid} stays in doubt: {why}"));
+    }
+    for (transfer, why) in &recovered.owed {
+        lines.push(format!("transfer {transfer} under locks stays open: {why}"));
     }
     for (shard, gid) in &recovered.unfinished {
         lines.push(format!("shard {shard}: {gid} could not be finished; recover again"));

@@ -14,6 +14,7 @@ use crate::shards::ShardTarget;
 use crate::strategies::Report;
 use crate::strategies::recovery::recover;
 use crate::transfer::{IdOrigin, Transfer, TransferId};
+use crate::verbs::locking::{Claimed, Released};
 use crate::verbs::observed::{Answer, Observed, Observer, Seen, span};
 
 /// Connections to a shard: the transfer's, a recoverer's, the epoch's.
@@ -38,7 +39,15 @@ async fn transfer(targets: Vec<ShardTarget>, arguments: &TransferArguments) -> R
     let cluster = open(targets, slots, CONNECTIONS).await?;
     let routing = cluster.routing();
     let context = begin(cluster, &arguments.coordinator).await?;
-    let verbs = PostgresVerbs::new(context, settings(&arguments.coordinator));
+    let locks = (context.cluster.clone(), context.presence.clone());
+    let mut verbs = PostgresVerbs::new(context, settings(&arguments.coordinator));
+    if let Some(service) = arguments.strategy.lock_service() {
+        let (cluster, presence) = locks;
+        let (backend, terms) = (super::lock_backends::of(service)?, arguments.locks.terms());
+        let service = backend.open(&cluster, &presence, 1, terms).await;
+        let service = service.map_err(|error| Stop::new(Exit::Failed, error.to_string()))?;
+        verbs = verbs.with_locks(service, terms);
+    }
     let transfer = Transfer {
         id: arguments.id.unwrap_or_else(TransferId::fresh),
         source: arguments.from,
@@ -169,14 +178,15 @@ impl Observer for Explanation {
 fn in_words(answer: &Answer) -> String {
     let text = match answer {
         Answer::None => return String::new(),
-        Answer::Attempt(attempt) => match attempt {
-            Attempt::Done => "done".to_owned(),
-            Attempt::Rejected(why) => format!("refused, {}", why.name()),
-            Attempt::LegStands => "a leg of this id stands already".to_owned(),
-            Attempt::DecisionStands => "a decision on this id stands already".to_owned(),
-            Attempt::Retry(why) => format!("not now, {}", why.name()),
-            Attempt::Failed(error) | Attempt::Unknown(error) => error.to_string(),
-        },
+        Answer::Attempt(attempt) | Answer::Claimed(Claimed::Not(attempt)) => {
+            attempt_in_words(attempt)
+        }
+        Answer::Claimed(Claimed::Done) => "done".to_owned(),
+        Answer::Claimed(Claimed::Left(_)) => "first finish what others left".to_owned(),
+        Answer::Locked(Ok(token)) => format!("granted, token {token}"),
+        Answer::Released(Ok(Released::Owned)) => "done".to_owned(),
+        Answer::Released(Ok(Released::AlreadyGone)) => "it was gone already".to_owned(),
+        Answer::Locked(Err(error)) | Answer::Released(Err(error)) => error.to_string(),
         Answer::Decision(Ok(decision)) => decision_in_words(*decision),
         Answer::Finish(finish) => match finish {
             Finish::Done => "done".to_owned(),
@@ -195,6 +205,17 @@ fn in_words(answer: &Answer) -> String {
         }
     };
     format!(": {text}")
+}
+
+fn attempt_in_words(attempt: &Attempt) -> String {
+    match attempt {
+        Attempt::Done => "done".to_owned(),
+        Attempt::Rejected(why) => format!("refused, {}", why.name()),
+        Attempt::LegStands => "a leg of this id stands already".to_owned(),
+        Attempt::DecisionStands => "a decision on this id stands already".to_owned(),
+        Attempt::Retry(why) => format!("not now, {}", why.name()),
+        Attempt::Failed(error) | Attempt::Unknown(error) => error.to_string(),
+    }
 }
 
 /// A decision, for a person.

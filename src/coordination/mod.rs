@@ -7,4 +7,7 @@ pub mod decision;
 pub mod decision_log;
 pub mod decision_logs;
 mod decision_record;
+pub mod intent;
+pub mod lease;
+pub mod lock_epoch;
 pub mod presence;

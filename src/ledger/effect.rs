@@ -32,6 +32,9 @@ const INSERT_LEG: &str = "insert into shardbank.leg (transfer_id, kind, account_
 const CHANGE_BALANCE: &str = "select shardbank.change_balance($1, $2)";
 const CLAIM: &str = "select shardbank.claim_decision($1, $2, $3)";
 
+/// Two-phase commit rolls back what it does not commit.
+const NO_REFUND: &str = "a refund is a local transaction under locks or of a saga, never a branch";
+
 fn done(shard: ShardIndex, result: Result<u64, Error>) -> Attempt {
     result.map_or_else(|error| attempt_of(shard, &error), |_| Attempt::Done)
 }
@@ -90,6 +93,7 @@ pub async fn apply_and_decide(
     let text = match branch.kind {
         LegKind::Debit => DEBIT_AND_DECIDE,
         LegKind::Credit => CREDIT_AND_DECIDE,
+        LegKind::Refund => unreachable!("{NO_REFUND}"),
     };
     let (account, counter) = (branch.account().get(), branch.counter_account().get());
     let amount = branch.transfer.amount.get();
@@ -127,6 +131,7 @@ const fn effect_of(kind: LegKind) -> &'static str {
     match kind {
         LegKind::Debit => DEBIT,
         LegKind::Credit => CREDIT,
+        LegKind::Refund => panic!("{}", NO_REFUND),
     }
 }
 
@@ -206,6 +211,7 @@ async fn one_by_one(
     let amount = match branch.kind {
         LegKind::Debit => -requested,
         LegKind::Credit => requested,
+        LegKind::Refund => unreachable!("{NO_REFUND}"),
     };
     let none: Option<Vec<i32>> = None;
     let statements = async {

@@ -3,12 +3,15 @@
 
 mod back_off;
 pub mod books;
+mod committers;
 pub mod effect;
+pub mod fenced;
 pub mod folding;
 pub mod inspection;
 pub mod leg;
 pub mod messenger;
 pub mod pools;
 pub mod postgres;
+mod postgres_locks;
 pub mod recovering;
 pub mod reset;

@@ -9,13 +9,14 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 
 use crate::coordination::decision;
 use crate::coordination::decision_log::LogError;
 use crate::coordination::decision_logs::DecisionLogs;
 use crate::coordination::presence::Presence;
 use crate::fail_points::FailPoint;
+use crate::ledger::committers::{self, Order};
 use crate::ledger::messenger::Messenger;
 use crate::ledger::pools::{PoolSettings, Pools};
 use crate::ledger::{back_off, effect, leg, recovering};
@@ -25,12 +26,8 @@ use crate::shards::prepared;
 use crate::transfer::{
     Branch, ClusterId, Epoch, IdOrigin, LegKind, Routing, ShardIndex, Transfer, TransferId,
 };
+use crate::verbs::locking::{Concerning, LockService, LockTerms, LockVerbs};
 use crate::verbs::{DecisionKey, Gid, Liveness, Preparation, PreparedBranch, Register, Verbs};
-
-/// How many transfers may wait for the committers of early answers.
-const COMMITTER_QUEUE: usize = 256;
-/// How many connections to each shard the committers of one thread use.
-const COMMITTERS: usize = 2;
 
 /// What a coordinator process shares among its threads.
 #[derive(Clone)]
@@ -50,12 +47,13 @@ pub struct CoordinatorContext {
 pub struct PostgresVerbs {
     inner: Arc<Inner>,
     committers: mpsc::Sender<Order>,
+    locks: Option<(Arc<dyn LockService>, LockTerms)>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     context: CoordinatorContext,
     routing: Routing,
-    messenger: Messenger,
+    pub(super) messenger: Messenger,
     name: String,
     /// A clone of it goes with every order for the committers: this one is alone when all are
     /// done.
@@ -73,12 +71,19 @@ impl PostgresVerbs {
         let messenger = Messenger::new(pools);
         let unfinished = Arc::default();
         let inner = Arc::new(Inner { context, routing, messenger, name, unfinished });
-        let (committers, queue) = mpsc::channel(COMMITTER_QUEUE);
-        let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..COMMITTERS {
-            tokio::spawn(commit_queued(Arc::clone(&inner), Arc::clone(&queue)));
-        }
-        Self { inner, committers }
+        let committers = committers::start(&inner);
+        Self { inner, committers, locks: None }
+    }
+
+    /// The same, with somebody who grants locks.
+    #[must_use]
+    pub fn with_locks(self, service: Arc<dyn LockService>, terms: LockTerms) -> Self {
+        Self { locks: Some((service, terms)), ..self }
+    }
+
+    /// Who grants locks, and on which terms.
+    pub(super) fn locks(&self) -> Option<(&dyn LockService, LockTerms)> {
+        self.locks.as_ref().map(|(service, terms)| (service.as_ref(), *terms))
     }
 
     /// Its connections.
@@ -106,6 +111,10 @@ impl PostgresVerbs {
                 Ok(branches) if branches.iter().all(|branch| branch.gid.epoch != epoch) => {}
                 Ok(_) | Err(_) => return,
             }
+            match self.open_intents(shard, Concerning::Anybody).await {
+                Ok(intents) if intents.iter().all(|intent| intent.epoch != epoch) => {}
+                Ok(_) | Err(_) => return,
+            }
         }
         if self.close_epoch(epoch).await.is_ok() {
             // A file that stays behind is one that nothing refers to.
@@ -128,31 +137,6 @@ impl PostgresVerbs {
 pub fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     name.chars().filter(|c| c.is_ascii_alphanumeric() || ".-".contains(*c)).collect()
-}
-
-/// The branches of a decided transfer, and what tells by its life that they are not yet done.
-struct Order {
-    branches: Vec<(ShardIndex, Gid)>,
-    _unfinished: Arc<()>,
-}
-
-/// Orders waiting for a committer.
-type Queue = Arc<Mutex<mpsc::Receiver<Order>>>;
-
-async fn commit_queued(inner: Arc<Inner>, queue: Queue) {
-    loop {
-        let next = queue.lock().await.recv().await;
-        let Some(order) = next else { return };
-        let mut all_done = true;
-        for (shard, gid) in &order.branches {
-            // Whatever is not finished here is finished by recovery: the decision stands.
-            all_done &=
-                inner.messenger.finish(*shard, &prepared::commit(gid)).await == Finish::Done;
-        }
-        if all_done && let Some((_, gid)) = order.branches.first() {
-            inner.forget(&gid.decision_key());
-        }
-    }
 }
 
 impl Inner {
@@ -187,7 +171,7 @@ impl Inner {
         })
     }
 
-    fn forget(&self, key: &DecisionKey) {
+    pub(super) fn forget(&self, key: &DecisionKey) {
         if key.register == Register::File
             && let Ok(log) = self.context.logs.of(key.epoch)
         {

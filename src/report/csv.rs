@@ -234,7 +234,7 @@ fn summary_row(results: &Results, s: &Summary) -> Vec<String> {
         t.serialization_failures.to_string(),
         t.deadlock_failures.to_string(),
         t.lock_timeouts.to_string(),
-        String::new(),
+        t.fenced_out.to_string(),
         t.connection_errors.to_string(),
         t.other_failures.to_string(),
         t.false_aborts.to_string(),

@@ -39,6 +39,7 @@ pub fn meaning(sqlstate: &str, session_ends: bool) -> Meaning {
         "SB002" => Meaning::DecisionStands,
         // SB003: somebody cancelled the BEGIN before it; nothing ran.
         "SB003" | "SB100" | "40001" => Meaning::Retry(AbortReason::Serialization),
+        "SB004" => Meaning::Retry(AbortReason::FencedOut),
         "SB101" => Meaning::Rejected(Rejection::UnknownAccount),
         "SB102" => Meaning::Rejected(Rejection::ClosedAccount),
         "SB103" => Meaning::Rejected(Rejection::InsufficientFunds),
@@ -104,6 +105,7 @@ mod tests {
             ("SB002", Meaning::DecisionStands),
             ("SB103", Meaning::Rejected(Rejection::InsufficientFunds)),
             ("40001", Meaning::Retry(AbortReason::Serialization)),
+            ("SB004", Meaning::Retry(AbortReason::FencedOut)),
             ("40P01", Meaning::Retry(AbortReason::Deadlock)),
             ("55P03", Meaning::Retry(AbortReason::LockTimeout)),
             ("53200", Meaning::Retry(AbortReason::NoPreparedSlot)),

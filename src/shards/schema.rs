@@ -10,11 +10,15 @@ pub const SCHEMA_VERSION: i32 = 2;
 pub(super) const ACCOUNT: &str = include_str!("../../sql/ledger/account.sql");
 
 /// All other files, in the order in which they run.
-pub(super) const OTHERS: [&str; 5] = [
+pub(super) const OTHERS: [&str; 9] = [
     include_str!("../../sql/ledger/leg.sql"),
     include_str!("../../sql/coordination/decision.sql"),
     include_str!("../../sql/coordination/coordinator.sql"),
+    include_str!("../../sql/coordination/intent.sql"),
+    include_str!("../../sql/coordination/lease.sql"),
+    include_str!("../../sql/coordination/lock_epoch.sql"),
     include_str!("../../sql/ledger/effect.sql"),
+    include_str!("../../sql/ledger/fenced.sql"),
     include_str!("../../sql/ledger/shard.sql"),
 ];
 
@@ -25,16 +29,19 @@ pub(super) struct Table {
 }
 
 /// The tables of the schema.
-pub(super) const TABLES: [Table; 5] = [
+pub(super) const TABLES: [Table; 8] = [
     Table { name: "account", rights: &["select", "update"] },
     Table { name: "leg", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "decision", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "coordinator", rights: &["select", "insert", "update"] },
+    Table { name: "intent", rights: &["select", "insert", "update", "delete", "truncate"] },
+    Table { name: "lease", rights: &["select", "insert", "update"] },
+    Table { name: "lock_epoch", rights: &["select", "insert"] },
     Table { name: "shard", rights: &["select"] },
 ];
 
 /// The functions and procedures of the schema; no name has two.
-pub(super) const ROUTINES: [&str; 11] = [
+pub(super) const ROUTINES: [&str; 17] = [
     "refuse",
     "change_balance",
     "debit",
@@ -46,7 +53,16 @@ pub(super) const ROUTINES: [&str; 11] = [
     "transfer_locally_once",
     "debit_and_decide",
     "credit_and_decide",
+    "fenced_account",
+    "claim",
+    "debit_with_intent",
+    "credit_under_fence",
+    "credit_intended",
+    "refund",
 ];
+
+/// The sequence of advisory locks' tokens.
+const LOCK_TOKEN: &str = "lock_token";
 
 /// What `role` needs on a shard to do everything but `init` and `clean`, one statement a line.
 #[must_use]
@@ -56,6 +72,7 @@ pub fn grants(role: &str) -> Vec<String> {
     statements.extend(TABLES.iter().map(|table| {
         format!("grant {} on shardbank.{} to {role};", table.rights.join(", "), table.name)
     }));
+    statements.push(format!("grant usage on sequence shardbank.{LOCK_TOKEN} to {role};"));
     statements.push(format!("grant execute on all routines in schema shardbank to {role};"));
     statements
 }
@@ -67,7 +84,11 @@ pub(super) fn drops() -> Vec<String> {
     let routines = ROUTINES.iter().map(|name| format!("drop routine if exists shardbank.{name}"));
     let tables =
         TABLES.iter().map(|table| format!("drop table if exists shardbank.{}", table.name));
-    routines.chain(tables).chain(["drop schema shardbank restrict".to_owned()]).collect()
+    let rest = [
+        format!("drop sequence if exists shardbank.{LOCK_TOKEN}"),
+        "drop schema shardbank restrict".to_owned(),
+    ];
+    routines.chain(tables).chain(rest).collect()
 }
 
 /// `name` as an SQL identifier.

@@ -15,16 +15,6 @@ use crate::verbs::{DecisionKey, Gid, Verbs};
 /// How often a busy or silent shard is asked again before the question is left to recovery.
 const ASKS: u32 = 5;
 
-/// Records that the tries are used up. Nothing of the transfer is in flight any more.
-pub async fn give_up<V: Verbs>(
-    verbs: &V,
-    home: &Branch,
-    reason: AbortReason,
-    strategy: &'static str,
-) -> Outcome {
-    record(verbs, home, Refusal::Aborted(reason), strategy).await
-}
-
 /// Records `refusal` on the home shard and answers with what stands there. Everything that this
 /// call began is rolled back.
 pub async fn record<V: Verbs>(

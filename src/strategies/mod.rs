@@ -5,7 +5,10 @@
 //! all of them share stands in [`ending`] (how a try that failed is brought to an end) and
 //! [`recovery`] (what is done about a coordinator that died).
 
+pub mod distributed_locks;
 pub mod ending;
+pub mod intents;
+pub mod lock_naive;
 pub mod name;
 pub mod recovery;
 pub mod same_shard;
@@ -15,13 +18,15 @@ pub mod two_phase_last_agent;
 use std::future::Future;
 use std::num::NonZeroU32;
 
+pub use distributed_locks::{DistributedLocks, LockServiceName};
+pub use lock_naive::LockNaive;
 pub use same_shard::SameShard;
 pub use two_phase::TwoPhase;
 pub use two_phase_last_agent::TwoPhaseLastAgent;
 
-use crate::outcome::{AbortReason, Outcome};
+use crate::outcome::{AbortReason, Outcome, Refusal};
 use crate::transfer::Transfer;
-use crate::verbs::Verbs;
+use crate::verbs::locking::LockVerbs;
 
 /// How a transfer ended and what it took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,11 +55,31 @@ pub trait Coordinator: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// Carries out `transfer` once. Dropping the future leaves the transfer to recovery.
-    fn try_once<V: Verbs>(
+    fn try_once<V: LockVerbs>(
         &self,
         verbs: &V,
         transfer: &Transfer,
     ) -> impl Future<Output = Try> + Send;
+
+    /// Whether two accounts on one shard are left to [`SameShard`]: they need no coordination,
+    /// whichever strategy was asked for.
+    fn takes_one_phase(&self) -> bool {
+        true
+    }
+
+    /// Records that the tries are used up, so that the answer is final. Nothing of the transfer is
+    /// in flight any more.
+    fn give_up<V: LockVerbs>(
+        &self,
+        verbs: &V,
+        transfer: &Transfer,
+        reason: AbortReason,
+    ) -> impl Future<Output = Outcome> + Send {
+        async move {
+            let [_, home] = transfer.branches(verbs.routing());
+            ending::record(verbs, &home, Refusal::Aborted(reason), self.name()).await
+        }
+    }
 }
 
 /// A strategy with its options.
@@ -66,6 +91,10 @@ pub enum Strategy {
     TwoPhase(TwoPhase),
     /// Two-phase commit whose last participant decides.
     TwoPhaseLastAgent(TwoPhaseLastAgent),
+    /// Two commits under two locks, with fence and journal.
+    DistributedLocks(DistributedLocks),
+    /// Two commits under two locks, with neither.
+    LockNaive(LockNaive),
 }
 
 impl Strategy {
@@ -76,6 +105,8 @@ impl Strategy {
             Self::SameShard(strategy) => strategy.name(),
             Self::TwoPhase(strategy) => strategy.name(),
             Self::TwoPhaseLastAgent(strategy) => strategy.name(),
+            Self::DistributedLocks(strategy) => strategy.name(),
+            Self::LockNaive(_) => lock_naive::NAME,
         }
     }
 
@@ -88,11 +119,27 @@ impl Strategy {
     /// Whether it prepares transactions, and so needs `max_prepared_transactions`.
     #[must_use]
     pub const fn prepares(&self) -> bool {
-        self.crosses_shards()
+        matches!(self, Self::TwoPhase(_) | Self::TwoPhaseLastAgent(_))
+    }
+
+    /// Whose locks it works under, if anybody's.
+    #[must_use]
+    pub const fn lock_service(&self) -> Option<LockServiceName> {
+        match self {
+            Self::DistributedLocks(strategy) => Some(strategy.service),
+            Self::LockNaive(_) => Some(LockServiceName::Advisory),
+            Self::SameShard(_) | Self::TwoPhase(_) | Self::TwoPhaseLastAgent(_) => None,
+        }
+    }
+
+    /// Whether it promises that no money is lost.
+    #[must_use]
+    pub const fn is_safe(&self) -> bool {
+        !matches!(self, Self::LockNaive(_))
     }
 
     /// Carries out `transfer`, in at most `max_tries` tries.
-    pub async fn transfer<V: Verbs>(
+    pub async fn transfer<V: LockVerbs>(
         &self,
         verbs: &V,
         transfer: &Transfer,
@@ -104,25 +151,26 @@ impl Strategy {
             Self::TwoPhaseLastAgent(strategy) => {
                 carry_out(strategy, verbs, transfer, max_tries).await
             }
+            Self::DistributedLocks(strategy) => {
+                carry_out(strategy, verbs, transfer, max_tries).await
+            }
+            Self::LockNaive(strategy) => carry_out(strategy, verbs, transfer, max_tries).await,
         }
     }
 }
 
-/// Tries until the transfer has ended or the tries are used up; then records that it was given
-/// up, so that the answer is final.
-async fn carry_out<C: Coordinator, V: Verbs>(
+/// Tries until the transfer has ended or the tries are used up; then gives it up.
+async fn carry_out<C: Coordinator, V: LockVerbs>(
     coordinator: &C,
     verbs: &V,
     transfer: &Transfer,
     max_tries: NonZeroU32,
 ) -> Report {
-    let routing = verbs.routing();
-    let [first, last] = transfer.branches(routing);
-    // Two accounts on one shard need no coordination, whichever strategy was asked for.
-    let one_phase = first.shard == last.shard && coordinator.name() != same_shard::NAME;
+    let [first, last] = transfer.branches(verbs.routing());
+    let one_phase = first.shard == last.shard && coordinator.takes_one_phase();
     let mut tries = 1;
     loop {
-        let ended = if first.shard == last.shard {
+        let ended = if one_phase {
             SameShard.try_once(verbs, transfer).await
         } else {
             coordinator.try_once(verbs, transfer).await
@@ -134,7 +182,7 @@ async fn carry_out<C: Coordinator, V: Verbs>(
                 verbs.back_off(tries).await;
                 continue;
             }
-            Try::Again(reason) => ending::give_up(verbs, &last, reason, coordinator.name()).await,
+            Try::Again(reason) => coordinator.give_up(verbs, transfer, reason).await,
         };
         return Report { outcome, tries, one_phase };
     }

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::strategies::distributed_locks::OneShard;
 use crate::strategies::two_phase::{Ack, Log, Visit};
 use crate::strategies::{
-    SameShard, Strategy, TwoPhase, TwoPhaseLastAgent, same_shard, two_phase, two_phase_last_agent,
+    DistributedLocks, LockNaive, LockServiceName, SameShard, Strategy, TwoPhase, TwoPhaseLastAgent,
+    lock_naive, same_shard, two_phase, two_phase_last_agent,
 };
 use crate::verbs::Statements;
 
@@ -13,7 +15,10 @@ use crate::verbs::Statements;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownStrategy {
     /// No such strategy.
-    #[error("unknown strategy {0:?}; there are: same-shard, 2pc, 2pc-last-agent")]
+    #[error(
+        "unknown strategy {0:?}; there are: same-shard, 2pc, 2pc-last-agent, lock-advisory, \
+         lock-lease, lock-redis, lock-etcd, lock-zookeeper, lock-naive"
+    )]
     Name(String),
     /// No such option, or no such value of it.
     #[error("strategy {strategy} has no option {option:?}; it has: {known}")]
@@ -29,6 +34,7 @@ pub enum UnknownStrategy {
 
 const TWO_PHASE_OPTIONS: &str = "log=table|file, statements=one-message|pipelined|one-by-one, \
                                  ack=completed|early, visit=fixed-order|parallel";
+const LOCK_OPTIONS: &str = "one-shard=locked|local";
 const LAST_AGENT_OPTIONS: &str = "statements=one-message|pipelined|one-by-one, ack=completed|early";
 
 fn statements(value: &str) -> Option<Statements> {
@@ -55,14 +61,12 @@ impl FromStr for Strategy {
         let (name, options) = text.split_once(':').unwrap_or((text, ""));
         let options = options.split(',').map(str::trim).filter(|option| !option.is_empty());
         match name.trim() {
-            same_shard::NAME => match options.into_iter().next() {
-                None => Ok(Self::SameShard(SameShard)),
-                Some(option) => Err(UnknownStrategy::Option {
-                    strategy: same_shard::NAME,
-                    option: option.to_owned(),
-                    known: "none",
-                }),
-            },
+            same_shard::NAME => {
+                without_options(same_shard::NAME, options).map(|()| Self::SameShard(SameShard))
+            }
+            lock_naive::NAME => {
+                without_options(lock_naive::NAME, options).map(|()| Self::LockNaive(LockNaive))
+            }
             two_phase::NAME => {
                 let mut strategy = TwoPhase::default();
                 for option in options {
@@ -89,7 +93,38 @@ impl FromStr for Strategy {
                 }
                 Ok(Self::TwoPhaseLastAgent(strategy))
             }
-            other => Err(UnknownStrategy::Name(other.to_owned())),
+            other => {
+                let of_name = |service: &LockServiceName| service.strategy() == other;
+                let service = LockServiceName::ALL.into_iter().find(of_name);
+                let service = service.ok_or_else(|| UnknownStrategy::Name(other.to_owned()))?;
+                let mut one_shard = OneShard::default();
+                for option in options {
+                    one_shard = match option {
+                        "one-shard=locked" => OneShard::Locked,
+                        "one-shard=local" => OneShard::Local,
+                        _ => {
+                            return Err(UnknownStrategy::Option {
+                                strategy: service.strategy(),
+                                option: option.to_owned(),
+                                known: LOCK_OPTIONS,
+                            });
+                        }
+                    };
+                }
+                Ok(Self::DistributedLocks(DistributedLocks { service, one_shard }))
+            }
+        }
+    }
+}
+
+fn without_options<'a>(
+    strategy: &'static str,
+    mut options: impl Iterator<Item = &'a str>,
+) -> Result<(), UnknownStrategy> {
+    match options.next() {
+        None => Ok(()),
+        Some(option) => {
+            Err(UnknownStrategy::Option { strategy, option: option.to_owned(), known: "none" })
         }
     }
 }
@@ -140,7 +175,13 @@ impl Strategy {
     pub fn options(&self) -> String {
         let mut options = Vec::new();
         let (how, when) = match self {
-            Self::SameShard(_) => return String::new(),
+            Self::SameShard(_) | Self::LockNaive(_) => return String::new(),
+            Self::DistributedLocks(strategy) => {
+                return match strategy.one_shard {
+                    OneShard::Locked => String::new(),
+                    OneShard::Local => "one-shard=local".to_owned(),
+                };
+            }
             Self::TwoPhase(strategy) => {
                 if strategy.log == Log::File {
                     options.push("log=file");
@@ -185,6 +226,9 @@ mod tests {
             "2pc:log=file,visit=parallel,statements=one-by-one,ack=early",
             "2pc-last-agent",
             "2pc-last-agent:statements=pipelined,ack=early",
+            "lock-advisory",
+            "lock-zookeeper:one-shard=local",
+            "lock-naive",
         ] {
             let strategy: Strategy = text.parse().expect(text);
             assert_eq!(strategy.to_string(), text);
@@ -210,7 +254,7 @@ mod tests {
     fn a_misspelt_strategy_or_option_is_refused_with_what_there_is() {
         let name = "3pc".parse::<Strategy>().expect_err("unknown").to_string();
         assert!(name.contains("2pc-last-agent"), "{name}");
-        for text in ["2pc:log=paper", "2pc:log", "2pc-last-agent:log=file", "same-shard:x=1"] {
+        for text in ["2pc:log=paper", "2pc:log", "2pc-last-agent:log=file", "same-shard:x=1", "lock-etcd:x=1"] {
             let error = text.parse::<Strategy>().expect_err(text).to_string();
             assert!(error.contains("it has:"), "{error}");
         }

@@ -19,6 +19,8 @@
 //! | abort in a file | gone since | applied | a later call with the same id went through |
 //! | register silent | any | any | in doubt; listed; never guessed |
 //!
+//! Then it keeps the promises of open intents, as whoever comes next under a lock would: `intents`.
+//!
 //! A branch can turn up after a pass: its `PREPARE` was still waiting for a row when the shard
 //! was listed. It is prepared, therefore named, therefore found by the next pass.
 
@@ -30,8 +32,13 @@ use futures_util::future::join_all;
 use crate::fail_points::FailPoint;
 use crate::outcome::{AbortReason, Decision, Finish, LegOutcome, Refusal, ShardError, Tombstone};
 use crate::strategies::ending::{self, Order};
-use crate::transfer::{Epoch, ShardIndex};
-use crate::verbs::{Gid, Liveness, PreparedBranch, Register, Verbs};
+use crate::strategies::intents::{self, Finished};
+use crate::transfer::{Epoch, ShardIndex, TransferId};
+use crate::verbs::locking::{Concerning, Intent, LockVerbs};
+use crate::verbs::{Gid, Liveness, PreparedBranch, Register};
+
+/// What the legs that recovery writes are recorded under.
+const NAME: &str = "recovery";
 
 /// What one pass did and what it left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,8 +50,14 @@ pub struct Recovered {
     /// Of those, branches of coordinators that were alive: merely slow. The price that timeouts
     /// ask of two-phase commit.
     pub false_aborts: u64,
-    /// Young branches of live coordinators, left alone.
+    /// Young branches and intents of live coordinators, left alone.
     pub in_flight: u64,
+    /// Credits made that intents had promised.
+    pub credited: u64,
+    /// Debits made good whose targets refused the credit.
+    pub refunded: u64,
+    /// Intents that stay open because a shard is away or somebody is at it, and why.
+    pub owed: Vec<(TransferId, ShardError)>,
     /// Dead coordinators of whom nothing is left on any shard any more.
     pub closed_epochs: Vec<Epoch>,
     /// Branches that stay prepared because their register is silent, and why.
@@ -62,6 +75,7 @@ impl Recovered {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.in_doubt.is_empty()
+            && self.owed.is_empty()
             && self.unfinished.is_empty()
             && self.damage.is_empty()
             && self.unreachable.is_empty()
@@ -73,6 +87,9 @@ impl Recovered {
         self.rolled_back += other.rolled_back;
         self.false_aborts += other.false_aborts;
         self.in_flight += other.in_flight;
+        self.credited += other.credited;
+        self.refunded += other.refunded;
+        self.owed.extend(other.owed);
         self.closed_epochs.extend(other.closed_epochs);
         self.in_doubt.extend(other.in_doubt);
         self.unfinished.extend(other.unfinished);
@@ -83,7 +100,7 @@ impl Recovered {
 
 /// One pass over all shards. Branches of live coordinators that are younger than `grace` are
 /// left alone.
-pub async fn recover<V: Verbs>(verbs: &V, grace: Duration) -> Recovered {
+pub async fn recover<V: LockVerbs>(verbs: &V, grace: Duration) -> Recovered {
     let mut recovered = Recovered::default();
     let dead = match dead_epochs(verbs).await {
         Ok(dead) => dead,
@@ -110,7 +127,7 @@ pub async fn recover<V: Verbs>(verbs: &V, grace: Duration) -> Recovered {
     recovered
 }
 
-async fn dead_epochs<V: Verbs>(verbs: &V) -> Result<Vec<Epoch>, ShardError> {
+async fn dead_epochs<V: LockVerbs>(verbs: &V) -> Result<Vec<Epoch>, ShardError> {
     let mut dead = Vec::new();
     for epoch in verbs.open_epochs().await? {
         if verbs.liveness(epoch).await? == Liveness::Dead {
@@ -120,7 +137,7 @@ async fn dead_epochs<V: Verbs>(verbs: &V) -> Result<Vec<Epoch>, ShardError> {
     Ok(dead)
 }
 
-async fn recover_shard<V: Verbs>(
+async fn recover_shard<V: LockVerbs>(
     verbs: &V,
     shard: ShardIndex,
     dead: &[Epoch],
@@ -145,32 +162,72 @@ async fn recover_shard<V: Verbs>(
         // Nothing has been done yet; another pass will see the same.
         verbs.reached(FailPoint::RecoveryListed).await;
     }
-    let mut alive = HashMap::new();
+    let mut living = Living { dead, known: HashMap::new() };
     for PreparedBranch { gid, age } in branches {
-        let is_alive = match alive.get(&gid.epoch) {
-            Some(known) => *known,
-            None => {
-                let is_alive = !dead.contains(&gid.epoch) && is_alive(verbs, gid.epoch).await;
-                alive.insert(gid.epoch, is_alive);
-                is_alive
-            }
-        };
+        let is_alive = living.has(verbs, gid.epoch).await;
         if is_alive && age < grace {
             recovered.in_flight += 1;
             continue;
         }
         resolve(verbs, shard, gid, is_alive, &mut recovered).await;
     }
+    keep_promises(verbs, shard, &mut living, grace, &mut recovered).await;
     recovered
 }
 
-/// Whether the coordinator of `epoch` may still act. When nobody can tell, it may.
-async fn is_alive<V: Verbs>(verbs: &V, epoch: Epoch) -> bool {
-    verbs.liveness(epoch).await != Ok(Liveness::Dead)
+/// Finishes the open intents of a shard.
+async fn keep_promises<V: LockVerbs>(
+    verbs: &V,
+    shard: ShardIndex,
+    living: &mut Living<'_>,
+    grace: Duration,
+    recovered: &mut Recovered,
+) {
+    let intents = match verbs.open_intents(shard, Concerning::Anybody).await {
+        Ok(intents) => intents,
+        Err(error) => {
+            recovered.unreachable.push(error);
+            return;
+        }
+    };
+    if !intents.is_empty() {
+        // Nothing has been done yet; another pass will see the same.
+        verbs.reached(FailPoint::RecoveryIntentsListed).await;
+    }
+    for Intent { transfer, epoch, age } in intents {
+        if age < grace && living.has(verbs, epoch).await {
+            recovered.in_flight += 1;
+            continue;
+        }
+        match intents::finish(verbs, &transfer, NAME).await {
+            Finished::Credited => recovered.credited += 1,
+            Finished::Refunded(_) => recovered.refunded += 1,
+            Finished::Owed(error) => recovered.owed.push((transfer.id, error)),
+        }
+    }
+}
+
+/// Which coordinators may still act, as far as it was asked in this pass.
+struct Living<'a> {
+    dead: &'a [Epoch],
+    known: HashMap<Epoch, bool>,
+}
+
+impl Living<'_> {
+    /// Whether the coordinator of `epoch` may still act. When nobody can tell, it may.
+    async fn has<V: LockVerbs>(&mut self, verbs: &V, epoch: Epoch) -> bool {
+        if let Some(known) = self.known.get(&epoch) {
+            return *known;
+        }
+        let is_alive =
+            !self.dead.contains(&epoch) && verbs.liveness(epoch).await != Ok(Liveness::Dead);
+        self.known.insert(epoch, is_alive);
+        is_alive
+    }
 }
 
 /// Carries out on one branch what its register says.
-async fn resolve<V: Verbs>(
+async fn resolve<V: LockVerbs>(
     verbs: &V,
     shard: ShardIndex,
     gid: Gid,
@@ -195,7 +252,7 @@ async fn resolve<V: Verbs>(
     }
 }
 
-async fn commit<V: Verbs>(verbs: &V, shard: ShardIndex, gid: Gid, recovered: &mut Recovered) {
+async fn commit<V: LockVerbs>(verbs: &V, shard: ShardIndex, gid: Gid, recovered: &mut Recovered) {
     match ending::finish(verbs, shard, &gid, Order::Commit).await {
         Finish::Done => recovered.committed += 1,
         Finish::Missing => match is_accounted_for(verbs, shard, &gid).await {
@@ -211,7 +268,7 @@ async fn commit<V: Verbs>(verbs: &V, shard: ShardIndex, gid: Gid, recovered: &mu
 /// coordinator may have rolled that branch back itself and committed a later attempt, which
 /// holds the leg's key from before the decision until the leg can be read: so look for the leg,
 /// for whoever holds the key, and once more for the leg.
-async fn is_accounted_for<V: Verbs>(
+async fn is_accounted_for<V: LockVerbs>(
     verbs: &V,
     shard: ShardIndex,
     gid: &Gid,
@@ -226,12 +283,12 @@ async fn is_accounted_for<V: Verbs>(
         || is_applied(verbs, shard, gid).await?)
 }
 
-async fn is_applied<V: Verbs>(verbs: &V, shard: ShardIndex, gid: &Gid) -> Result<bool, ShardError> {
+async fn is_applied<V: LockVerbs>(verbs: &V, shard: ShardIndex, gid: &Gid) -> Result<bool, ShardError> {
     let leg = verbs.read_leg(shard, gid.transfer, gid.kind).await?;
     Ok(leg.is_some_and(|leg| leg.outcome == LegOutcome::Applied))
 }
 
-async fn roll_back<V: Verbs>(
+async fn roll_back<V: LockVerbs>(
     verbs: &V,
     shard: ShardIndex,
     gid: Gid,

@@ -22,7 +22,8 @@ use crate::fail_points::FailPoint;
 use crate::outcome::{AbortReason, Attempt, Outcome, Refusal, ShardError};
 use crate::strategies::{Coordinator, Try, ending};
 use crate::transfer::Transfer;
-use crate::verbs::{DecisionKey, Register, Verbs};
+use crate::verbs::locking::LockVerbs;
+use crate::verbs::{DecisionKey, Register};
 
 /// The strategy's name.
 pub const NAME: &str = "same-shard";
@@ -36,7 +37,12 @@ impl Coordinator for SameShard {
         NAME
     }
 
-    async fn try_once<V: Verbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
+    /// It takes no other way.
+    fn takes_one_phase(&self) -> bool {
+        false
+    }
+
+    async fn try_once<V: LockVerbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
         // As in every strategy, the answer stands in the last branch's leg.
         let [counter, branch] = transfer.branches(verbs.routing());
         if branch.shard != counter.shard {

@@ -37,6 +37,7 @@ use crate::outcome::{AbortReason, Attempt, Decision, Finish, Outcome, Refusal, S
 use crate::strategies::ending::{self, Order};
 use crate::strategies::{Coordinator, Try};
 use crate::transfer::{Branch, ShardIndex, Transfer};
+use crate::verbs::locking::LockVerbs;
 use crate::verbs::{DecisionKey, Gid, Preparation, Register, Statements, Verbs};
 
 /// The strategy's name.
@@ -92,7 +93,7 @@ impl Coordinator for TwoPhase {
         NAME
     }
 
-    async fn try_once<V: Verbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
+    async fn try_once<V: LockVerbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
         let ballot = match Ballot::open(self, verbs, transfer).await {
             Ok(ballot) => ballot,
             Err(error) => return Try::Ended(Outcome::Failed(error)),

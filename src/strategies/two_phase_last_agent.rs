@@ -30,6 +30,7 @@ use crate::strategies::ending::{self, Order};
 use crate::strategies::two_phase::Ack;
 use crate::strategies::{Coordinator, Try};
 use crate::transfer::{Branch, Transfer};
+use crate::verbs::locking::LockVerbs;
 use crate::verbs::{Gid, Preparation, Register, Statements, Verbs};
 
 /// The strategy's name.
@@ -49,7 +50,7 @@ impl Coordinator for TwoPhaseLastAgent {
         NAME
     }
 
-    async fn try_once<V: Verbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
+    async fn try_once<V: LockVerbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
         let routing = verbs.routing();
         let [other, home] = transfer.branches(routing);
         let epoch = match verbs.epoch().await {

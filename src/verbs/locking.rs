@@ -12,7 +12,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::transfer::{AccountId, ShardIndex};
+use crate::outcome::{Attempt, ShardError};
+use crate::transfer::{AccountId, Branch, Epoch, ShardIndex, Transfer};
+use crate::verbs::Verbs;
 
 /// A boxed future: lock services are chosen at run time, and each call of one is a message.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -124,4 +126,139 @@ pub trait LockService: Send + Sync {
         key: LockKey,
         until: Instant,
     ) -> BoxFuture<'_, Result<Box<dyn Lock>, LockError>>;
+}
+
+/// A transfer under locks whose debit is made and whose credit, or refund, is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intent {
+    /// The transfer.
+    pub transfer: Transfer,
+    /// Whose it was.
+    pub epoch: Epoch,
+    /// How long ago the debit was made, by the source's shard.
+    pub age: Duration,
+}
+
+/// Where somebody who died, or lost a lock, may have left an intent that concerns an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// On the account's own shard, which is its source.
+    OnOwnShard,
+    /// Towards the account, on any shard.
+    OnAnyShard,
+}
+
+/// How a claim, or a claim with its debit, ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// It is done, and nobody left anything.
+    Done,
+    /// The account is claimed and nothing else was done: first finish what was left.
+    Left(Left),
+    /// It is not done, for the reason that any effect can have.
+    Not(Attempt),
+}
+
+/// Which open intents are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concerning {
+    /// All of them.
+    Anybody,
+    /// Those whose source it is.
+    Source(AccountId),
+    /// Those whose target it is.
+    Target(AccountId),
+}
+
+/// What strategies under locks ask of shards and of the lock service, beside [`Verbs`].
+pub trait LockVerbs: Verbs {
+    /// How long both locks of a transfer are waited for, together.
+    fn lock_wait(&self) -> Duration;
+
+    /// Acquires a lock, waiting until `until`.
+    ///
+    /// # Errors
+    /// It is not held.
+    fn lock(
+        &self,
+        key: LockKey,
+        until: Instant,
+    ) -> impl Future<Output = Result<Box<dyn Lock>, LockError>> + Send;
+
+    /// Gives a lock back. What cannot be given back runs out.
+    fn unlock(
+        &self,
+        key: LockKey,
+        lock: Box<dyn Lock>,
+    ) -> impl Future<Output = Result<Released, LockError>> + Send;
+
+    /// Raises the fence of the branch's account. It moves no money.
+    fn claim(&self, branch: &Branch, fence: Fence) -> impl Future<Output = Claimed> + Send;
+
+    /// Claims the source and, where nothing was left on it, debits it and writes the intent, in
+    /// one local transaction.
+    fn debit_with_intent(
+        &self,
+        debit: &Branch,
+        fence: Fence,
+        strategy: &'static str,
+    ) -> impl Future<Output = Claimed> + Send;
+
+    /// The credit of a target that was claimed with `fence`.
+    fn credit_under_fence(
+        &self,
+        credit: &Branch,
+        fence: Fence,
+        strategy: &'static str,
+    ) -> impl Future<Output = Attempt> + Send;
+
+    /// The credit that an intent promises, by whoever found it. Brings a newer fence of its own.
+    fn credit_intended(
+        &self,
+        credit: &Branch,
+        strategy: &'static str,
+    ) -> impl Future<Output = Attempt> + Send;
+
+    /// Gives the source of `debit` back what was debited, and closes the intent. To be asked for
+    /// only once the credit's leg stands and is not applied.
+    fn refund(
+        &self,
+        debit: &Branch,
+        strategy: &'static str,
+    ) -> impl Future<Output = Attempt> + Send;
+
+    /// Notes that the credit is there. Nothing relies on it, so it is not waited for until it is
+    /// durable: an intent that is open again is finished again, to no effect.
+    ///
+    /// # Errors
+    /// The shard did not answer.
+    fn close_intent(
+        &self,
+        debit: &Branch,
+    ) -> impl Future<Output = Result<(), ShardError>> + Send;
+
+    /// The open intents of a shard.
+    ///
+    /// # Errors
+    /// The shard did not answer.
+    fn open_intents(
+        &self,
+        shard: ShardIndex,
+        concerning: Concerning,
+    ) -> impl Future<Output = Result<Vec<Intent>, ShardError>> + Send;
+
+    /// Reads the branch's balance and nothing else, as an application would that trusts its lock.
+    ///
+    /// # Errors
+    /// Why the effect cannot be.
+    fn read_balance(&self, branch: &Branch) -> impl Future<Output = Result<i64, Attempt>> + Send;
+
+    /// Writes a balance that was computed from one read before, with its leg: what makes
+    /// `lock-naive` lose money.
+    fn write_balance(
+        &self,
+        branch: &Branch,
+        balance: i64,
+        strategy: &'static str,
+    ) -> impl Future<Output = Attempt> + Send;
 }

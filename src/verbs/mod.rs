@@ -13,6 +13,8 @@
 pub mod gid;
 pub mod locking;
 pub mod observed;
+mod observed_locks;
+mod step;
 
 use std::future::Future;
 use std::time::Duration;

@@ -6,111 +6,14 @@
 
 use std::time::{Duration, Instant};
 
+pub use super::step::{Phase, Step};
+use super::locking::{Claimed, LockError, Released};
 use super::{DecisionKey, Gid, Liveness, Preparation, PreparedBranch, Register, Statements, Verbs};
 use crate::fail_points::FailPoint;
 use crate::outcome::{Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone};
 use crate::transfer::{
     Branch, ClusterId, Epoch, LegKind, Routing, ShardIndex, Transfer, TransferId,
 };
-
-/// What kind of step it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Step {
-    /// Both legs in one local transaction.
-    TransferLocally,
-    /// One branch prepared.
-    Prepare,
-    /// The last agent's effect and decision.
-    ApplyAndDecide,
-    /// The decision.
-    Decide,
-    /// One branch committed.
-    CommitPrepared,
-    /// Both branches handed to the committers.
-    CommitPreparedLater,
-    /// One branch rolled back.
-    RollBackPrepared,
-    /// A refusal, recorded.
-    RecordRefusal,
-    /// A tombstone.
-    Entomb,
-    /// A leg, read.
-    ReadLeg,
-    /// Waiting before another try.
-    BackOff,
-}
-
-/// The part of a protocol that a step belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Everything in one local transaction.
-    Local,
-    /// Collecting votes.
-    Prepare,
-    /// Making the decision durable.
-    Decide,
-    /// Carrying the decision out.
-    Commit,
-    /// Undoing and recording a refusal.
-    RollBack,
-    /// Waiting between tries.
-    BackOff,
-}
-
-impl Phase {
-    /// All of them, in protocol order.
-    pub const ALL: [Self; 6] =
-        [Self::Local, Self::Prepare, Self::Decide, Self::Commit, Self::RollBack, Self::BackOff];
-
-    /// As files spell it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Prepare => "prepare",
-            Self::Decide => "decide",
-            Self::Commit => "commit",
-            Self::RollBack => "roll_back",
-            Self::BackOff => "back_off",
-        }
-    }
-}
-
-impl Step {
-    /// The phase that its time is counted under.
-    #[must_use]
-    pub const fn phase(self) -> Phase {
-        match self {
-            Self::TransferLocally => Phase::Local,
-            Self::Prepare => Phase::Prepare,
-            Self::ApplyAndDecide | Self::Decide => Phase::Decide,
-            Self::CommitPrepared | Self::CommitPreparedLater => Phase::Commit,
-            Self::RollBackPrepared | Self::RecordRefusal | Self::Entomb | Self::ReadLeg => {
-                Phase::RollBack
-            }
-            Self::BackOff => Phase::BackOff,
-        }
-    }
-
-    /// In words, for a person.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TransferLocally => "debit and credit in one transaction",
-            Self::Prepare => "PREPARE TRANSACTION",
-            Self::ApplyAndDecide => "effect and decision in one transaction",
-            Self::Decide => "decision",
-            Self::CommitPrepared => "COMMIT PREPARED",
-            Self::CommitPreparedLater => "COMMIT PREPARED handed to the committers",
-            Self::RollBackPrepared => "ROLLBACK PREPARED",
-            Self::RecordRefusal => "refusal recorded",
-            Self::Entomb => "tombstone",
-            Self::ReadLeg => "leg read",
-            Self::BackOff => "wait before the next try",
-        }
-    }
-}
 
 /// One step, seen from the coordinator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,8 +28,10 @@ pub struct Seen {
     pub started: Instant,
     /// When the answer was there.
     pub ended: Instant,
-    /// How many messages were sent and awaited one after another.
+    /// How many messages were sent to shards and awaited one after another.
     pub round_trips: u32,
+    /// The same of messages to a lock service.
+    pub lock_round_trips: u32,
     /// What the answer was.
     pub answer: Answer,
 }
@@ -144,6 +49,12 @@ pub enum Answer {
     Tombstone(Result<Tombstone, ShardError>),
     /// To a question about a leg.
     Leg(Result<Option<StandingLeg>, ShardError>),
+    /// To a claim, alone or with its debit.
+    Claimed(Claimed),
+    /// To a lock: the number of its grant.
+    Locked(Result<i64, LockError>),
+    /// To giving a lock back.
+    Released(Result<Released, LockError>),
     /// There is nothing to answer.
     None,
 }
@@ -157,7 +68,7 @@ pub trait Observer: Send + Sync {
 
 /// Verbs whose every step is told to an observer.
 pub struct Observed<'a, V, O> {
-    verbs: &'a V,
+    pub(super) verbs: &'a V,
     observer: &'a O,
 }
 
@@ -167,33 +78,46 @@ impl<'a, V: Verbs, O: Observer> Observed<'a, V, O> {
         Self { verbs, observer }
     }
 
-    fn tell(&self, step: Step, what: What, started: Instant, answer: Answer) {
-        let What { shard, kind, round_trips } = what;
+    pub(super) fn tell(&self, step: Step, what: What, started: Instant, answer: Answer) {
+        let What { shard, kind, round_trips, lock_round_trips } = what;
         let ended = Instant::now();
-        self.observer.saw(Seen { step, shard, kind, started, ended, round_trips, answer });
+        self.observer.saw(Seen {
+            step,
+            shard,
+            kind,
+            started,
+            ended,
+            round_trips,
+            lock_round_trips,
+            answer,
+        });
     }
 }
 
 /// Whom a step concerned and how many round trips it took.
-struct What {
-    shard: Option<ShardIndex>,
-    kind: Option<LegKind>,
-    round_trips: u32,
+pub(super) struct What {
+    pub(super) shard: Option<ShardIndex>,
+    pub(super) kind: Option<LegKind>,
+    pub(super) round_trips: u32,
+    pub(super) lock_round_trips: u32,
 }
 
-const fn shard(shard: ShardIndex) -> What {
-    What { shard: Some(shard), kind: None, round_trips: 1 }
+/// No message to anybody.
+const NOWHERE: What = What { shard: None, kind: None, round_trips: 0, lock_round_trips: 0 };
+
+pub(super) const fn shard(shard: ShardIndex) -> What {
+    What { shard: Some(shard), kind: None, round_trips: 1, lock_round_trips: 0 }
 }
 
-const fn leg(shard: ShardIndex, kind: LegKind) -> What {
-    What { shard: Some(shard), kind: Some(kind), round_trips: 1 }
+pub(super) const fn leg(shard: ShardIndex, kind: LegKind) -> What {
+    What { shard: Some(shard), kind: Some(kind), round_trips: 1, lock_round_trips: 0 }
 }
 
 const fn register(key: &DecisionKey) -> What {
     match key.register {
         // The insert, and its answer: the standing decision is read only where one stood.
         Register::Table => shard(key.home),
-        Register::File => What { shard: None, kind: None, round_trips: 0 },
+        Register::File => NOWHERE,
     }
 }
 
@@ -327,8 +251,7 @@ impl<V: Verbs, O: Observer> Verbs for Observed<'_, V, O> {
     async fn commit_prepared_later(&self, branches: Vec<(ShardIndex, Gid)>) {
         let started = Instant::now();
         self.verbs.commit_prepared_later(branches).await;
-        let what = What { shard: None, kind: None, round_trips: 0 };
-        self.tell(Step::CommitPreparedLater, what, started, Answer::None);
+        self.tell(Step::CommitPreparedLater, NOWHERE, started, Answer::None);
     }
 
     fn forget(&self, key: &DecisionKey) {
@@ -358,8 +281,7 @@ impl<V: Verbs, O: Observer> Verbs for Observed<'_, V, O> {
     async fn back_off(&self, next_try: u32) {
         let started = Instant::now();
         self.verbs.back_off(next_try).await;
-        let what = What { shard: None, kind: None, round_trips: 0 };
-        self.tell(Step::BackOff, what, started, Answer::None);
+        self.tell(Step::BackOff, NOWHERE, started, Answer::None);
     }
 
     async fn reached(&self, point: FailPoint) {

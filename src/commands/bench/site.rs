@@ -12,7 +12,7 @@ use crate::cli::bench::BenchArguments;
 use crate::commands::cluster::PATIENCE;
 use crate::commands::coordinator::{begin, settings};
 use crate::commands::recover::GRACE;
-use crate::commands::{Exit, Stop};
+use crate::commands::{Exit, Stop, lock_backends};
 use crate::coordination::bench_lock::{self, BenchLock};
 use crate::coordination::decision_logs::DecisionLogs;
 use crate::ledger::pools::PoolSettings;
@@ -24,7 +24,10 @@ use crate::shards::cluster::Cluster;
 use crate::shards::creation;
 use crate::shards::preflight::{self, Need, SchemaNeed};
 use crate::shards::{LocalShardParams, ShardTarget};
+use crate::locks::backend::Backend;
 use crate::strategies::recovery::recover;
+use crate::strategies::Strategy;
+use crate::verbs::locking::LockTerms;
 
 /// Connections to a shard beside the clients': the epoch's, the lock's, recovery's, the audit's,
 /// the gauges', and those of each thread that answers early.
@@ -48,6 +51,7 @@ pub struct Site {
     pub durable: bool,
     /// What should be known of them.
     pub warnings: Vec<String>,
+    terms: LockTerms,
     verbs: PostgresVerbs,
     _lock: BenchLock,
     local: Option<LocalCluster>,
@@ -73,7 +77,13 @@ impl Site {
         } else {
             0
         };
-        let connections = most(|point| point.clients) + SPARE_CONNECTIONS;
+        let for_locks = |clients: u32| {
+            let of = |strategy: &Strategy| strategy.lock_service().and_then(|s| lock_backends::of(s).ok());
+            let most = plan.strategies.iter().filter_map(of).map(|b| b.connections(clients as usize));
+            u32::try_from(most.max().unwrap_or(0)).unwrap_or(u32::MAX)
+        };
+        let connections =
+            most(|point| point.clients) + for_locks(most(|point| point.clients)) + SPARE_CONNECTIONS;
         let accounts = plan.points.iter().map(|point| point.accounts).max().unwrap_or(0);
         let local = match given {
             Some(_) => None,
@@ -124,6 +134,7 @@ impl Site {
             verbs: PostgresVerbs::new(context.clone(), settings.clone()),
             context,
             settings,
+            terms: arguments.locks.terms(),
             _lock: lock,
             local,
         };
@@ -188,6 +199,9 @@ impl Site {
                     .iter()
                     .map(|(shard, gid, why)| format!("shard {shard}: {gid} is in doubt: {why}"))
                     .collect();
+                lines.extend(pass.owed.iter().map(|(transfer, why)| {
+                    format!("transfer {transfer} under locks stays open: {why}")
+                }));
                 lines.extend(pass.unreachable.iter().map(ToString::to_string));
                 lines.push(format!(
                     "not recovered within {} s; `shardbank recover` goes on",
@@ -197,6 +211,12 @@ impl Site {
             }
             tokio::time::sleep(BETWEEN_PASSES).await;
         }
+    }
+
+    /// Who grants locks to `strategy`, and on which terms, where it works under any.
+    #[must_use]
+    pub fn locks_of(&self, strategy: &Strategy) -> Option<(Backend, LockTerms)> {
+        strategy.lock_service().and_then(|s| Some((lock_backends::of(s).ok()?, self.terms)))
     }
 
     /// Audits.

@@ -1,0 +1,166 @@
+//! What kinds of step there are, and to which phase of a protocol each belongs.
+
+/// What kind of step it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Both legs in one local transaction.
+    TransferLocally,
+    /// One branch prepared.
+    Prepare,
+    /// The last agent's effect and decision.
+    ApplyAndDecide,
+    /// The decision.
+    Decide,
+    /// One branch committed.
+    CommitPrepared,
+    /// Both branches handed to the committers.
+    CommitPreparedLater,
+    /// One branch rolled back.
+    RollBackPrepared,
+    /// A refusal, recorded.
+    RecordRefusal,
+    /// A tombstone.
+    Entomb,
+    /// A leg, read.
+    ReadLeg,
+    /// Waiting before another try.
+    BackOff,
+    /// A lock, waited for and granted.
+    Lock,
+    /// A fence, raised.
+    Claim,
+    /// A debit with its intent.
+    DebitWithIntent,
+    /// A credit under its fence.
+    CreditUnderFence,
+    /// A credit that an intent promised.
+    CreditIntended,
+    /// A debit made good.
+    Refund,
+    /// An intent, closed.
+    CloseIntent,
+    /// Open intents, listed.
+    ListIntents,
+    /// A balance, read.
+    ReadBalance,
+    /// A balance, written.
+    WriteBalance,
+    /// A lock, given back.
+    Unlock,
+}
+
+/// The part of a protocol that a step belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Everything in one local transaction.
+    Local,
+    /// Collecting votes.
+    Prepare,
+    /// Making the decision durable.
+    Decide,
+    /// Carrying the decision out.
+    Commit,
+    /// Undoing and recording a refusal.
+    RollBack,
+    /// Waiting between tries.
+    BackOff,
+    /// Waiting for locks.
+    LockWait,
+    /// What is done under locks.
+    Work,
+    /// Giving locks back.
+    Release,
+    /// Making a debit good.
+    Compensate,
+}
+
+impl Phase {
+    /// All of them, in protocol order.
+    pub const ALL: [Self; 10] = [
+        Self::Local,
+        Self::Prepare,
+        Self::Decide,
+        Self::Commit,
+        Self::RollBack,
+        Self::BackOff,
+        Self::LockWait,
+        Self::Work,
+        Self::Release,
+        Self::Compensate,
+    ];
+
+    /// As files spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Prepare => "prepare",
+            Self::Decide => "decide",
+            Self::Commit => "commit",
+            Self::RollBack => "roll_back",
+            Self::BackOff => "back_off",
+            Self::LockWait => "lock_wait",
+            Self::Work => "work",
+            Self::Release => "release",
+            Self::Compensate => "compensate",
+        }
+    }
+}
+
+impl Step {
+    /// The phase that its time is counted under.
+    #[must_use]
+    pub const fn phase(self) -> Phase {
+        match self {
+            Self::TransferLocally => Phase::Local,
+            Self::Prepare => Phase::Prepare,
+            Self::ApplyAndDecide | Self::Decide => Phase::Decide,
+            Self::CommitPrepared | Self::CommitPreparedLater => Phase::Commit,
+            Self::RollBackPrepared | Self::RecordRefusal | Self::Entomb | Self::ReadLeg => {
+                Phase::RollBack
+            }
+            Self::BackOff => Phase::BackOff,
+            Self::Lock => Phase::LockWait,
+            Self::Claim
+            | Self::DebitWithIntent
+            | Self::CreditUnderFence
+            | Self::CreditIntended
+            | Self::CloseIntent
+            | Self::ListIntents
+            | Self::ReadBalance
+            | Self::WriteBalance => Phase::Work,
+            Self::Unlock => Phase::Release,
+            Self::Refund => Phase::Compensate,
+        }
+    }
+
+    /// In words, for a person.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TransferLocally => "debit and credit in one transaction",
+            Self::Prepare => "PREPARE TRANSACTION",
+            Self::ApplyAndDecide => "effect and decision in one transaction",
+            Self::Decide => "decision",
+            Self::CommitPrepared => "COMMIT PREPARED",
+            Self::CommitPreparedLater => "COMMIT PREPARED handed to the committers",
+            Self::RollBackPrepared => "ROLLBACK PREPARED",
+            Self::RecordRefusal => "refusal recorded",
+            Self::Entomb => "tombstone",
+            Self::ReadLeg => "leg read",
+            Self::BackOff => "wait before the next try",
+            Self::Lock => "lock",
+            Self::Claim => "claim",
+            Self::DebitWithIntent => "claim, debit and intent in one transaction",
+            Self::CreditUnderFence => "credit under its fence",
+            Self::CreditIntended => "credit that was promised",
+            Self::Refund => "refund",
+            Self::CloseIntent => "intent closed",
+            Self::ListIntents => "open intents listed",
+            Self::ReadBalance => "balance read",
+            Self::WriteBalance => "balance written",
+            Self::Unlock => "unlock",
+        }
+    }
+}
