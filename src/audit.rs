@@ -295,10 +295,7 @@ async fn settle(
 }
 
 /// The transfers of which an intent is open.
-async fn open_intents(
-    cluster: &Cluster,
-    clients: &[Client],
-) -> Result<HashSet<Uuid>, ShardError> {
+async fn open_intents(cluster: &Cluster, clients: &[Client]) -> Result<HashSet<Uuid>, ShardError> {
     let on_shards = clients.iter().zip(cluster.routing().shards()).map(async |(client, shard)| {
         books::open_intents(client).await.map_err(|error| describe(shard, &error))
     });

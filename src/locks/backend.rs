@@ -52,10 +52,8 @@ impl Backend {
         clients: usize,
         terms: LockTerms,
     ) -> Result<Arc<dyn LockService>, LockError> {
-        let epoch = presence
-            .epoch()
-            .await
-            .map_err(|error| LockError::Unavailable(error.to_string()))?;
+        let epoch =
+            presence.epoch().await.map_err(|error| LockError::Unavailable(error.to_string()))?;
         let connections = self.connections(clients);
         let service: Arc<dyn Service> = match self {
             Self::Advisory => Arc::new(Advisory::new(cluster, epoch, connections, terms.ttl)),

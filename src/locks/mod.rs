@@ -64,7 +64,9 @@ impl Locks {
             return Ok(*epoch);
         }
         let away = |cause: String| {
-            LockError::Unavailable(format!("shard 0 does not tell the epoch of its grants: {cause}"))
+            LockError::Unavailable(format!(
+                "shard 0 does not tell the epoch of its grants: {cause}"
+            ))
         };
         let asked = async {
             let target = self.cluster.target(ShardIndex(0));

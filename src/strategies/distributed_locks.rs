@@ -242,7 +242,9 @@ impl DistributedLocks {
                 Claimed::Not(Attempt::Unknown(lost)) => {
                     match ending::ask_leg(verbs, &debit, lost).await {
                         Outcome::Committed => break,
-                        outcome => return Try::Ended(self.everywhere(verbs, &debit, outcome).await),
+                        outcome => {
+                            return Try::Ended(self.everywhere(verbs, &debit, outcome).await);
+                        }
                     }
                 }
                 Claimed::Not(no) => return self.refused(verbs, &debit, no).await,
@@ -352,9 +354,7 @@ impl DistributedLocks {
     async fn met_debit<V: LockVerbs>(&self, verbs: &V, debit: &Branch) -> Try {
         match verbs.read_leg(debit.shard, debit.transfer.id, debit.kind).await {
             Ok(Some(leg)) => Try::Ended(match ending::answer_of(&leg, debit) {
-                Outcome::Committed => {
-                    intents::answer(verbs, &debit.transfer, self.name()).await
-                }
+                Outcome::Committed => intents::answer(verbs, &debit.transfer, self.name()).await,
                 other => self.everywhere(verbs, debit, other).await,
             }),
             // It vanished between two statements: it was pruned. Look again from the start.

@@ -254,7 +254,13 @@ mod tests {
     fn a_misspelt_strategy_or_option_is_refused_with_what_there_is() {
         let name = "3pc".parse::<Strategy>().expect_err("unknown").to_string();
         assert!(name.contains("2pc-last-agent"), "{name}");
-        for text in ["2pc:log=paper", "2pc:log", "2pc-last-agent:log=file", "same-shard:x=1", "lock-etcd:x=1"] {
+        for text in [
+            "2pc:log=paper",
+            "2pc:log",
+            "2pc-last-agent:log=file",
+            "same-shard:x=1",
+            "lock-etcd:x=1",
+        ] {
             let error = text.parse::<Strategy>().expect_err(text).to_string();
             assert!(error.contains("it has:"), "{error}");
         }

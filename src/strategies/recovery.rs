@@ -283,7 +283,11 @@ async fn is_accounted_for<V: LockVerbs>(
         || is_applied(verbs, shard, gid).await?)
 }
 
-async fn is_applied<V: LockVerbs>(verbs: &V, shard: ShardIndex, gid: &Gid) -> Result<bool, ShardError> {
+async fn is_applied<V: LockVerbs>(
+    verbs: &V,
+    shard: ShardIndex,
+    gid: &Gid,
+) -> Result<bool, ShardError> {
     let leg = verbs.read_leg(shard, gid.transfer, gid.kind).await?;
     Ok(leg.is_some_and(|leg| leg.outcome == LegOutcome::Applied))
 }

@@ -232,10 +232,7 @@ pub trait LockVerbs: Verbs {
     ///
     /// # Errors
     /// The shard did not answer.
-    fn close_intent(
-        &self,
-        debit: &Branch,
-    ) -> impl Future<Output = Result<(), ShardError>> + Send;
+    fn close_intent(&self, debit: &Branch) -> impl Future<Output = Result<(), ShardError>> + Send;
 
     /// The open intents of a shard.
     ///

@@ -6,8 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-pub use super::step::{Phase, Step};
 use super::locking::{Claimed, LockError, Released};
+pub use super::step::{Phase, Step};
 use super::{DecisionKey, Gid, Liveness, Preparation, PreparedBranch, Register, Statements, Verbs};
 use crate::fail_points::FailPoint;
 use crate::outcome::{Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone};

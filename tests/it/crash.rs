@@ -3,12 +3,9 @@
 
 use std::ops::RangeInclusive;
 use std::process::Output;
-use std::time::Duration;
 
 use shardbank::fail_points::{FailPoint, Needs, Verdict};
-use shardbank::outcome::{AbortReason, Decision, Refusal};
 use shardbank::transfer::{IdOrigin, Transfer};
-use shardbank::verbs::{DecisionKey, Register, Verbs};
 
 use crate::bank::{self, Bank, OPENING_BALANCE};
 use crate::doomed::{Doomed, run, said};
@@ -26,6 +23,8 @@ const STRATEGIES: &[&str] = &[
     "2pc-last-agent",
     "2pc-last-agent:statements=one-by-one",
     "2pc-last-agent:ack=early",
+    "lock-advisory",
+    "lock-lease",
 ];
 
 const PIPELINED: &[&str] = &["2pc", "2pc:log=file"];
@@ -37,6 +36,8 @@ const TWO_PHASE: &[&str] = &[
     "2pc:log=file,statements=one-by-one",
     "2pc:ack=early",
 ];
+/// Of those under locks, the services that need no server of their own.
+const LOCKS: &[&str] = &["lock-advisory", "lock-lease"];
 const LAST_AGENT: &[&str] =
     &["2pc-last-agent", "2pc-last-agent:statements=one-by-one", "2pc-last-agent:ack=early"];
 
@@ -83,6 +84,16 @@ fn recipe(point: FailPoint) -> Recipe {
         P::LastAgentCompleted => (LAST_AGENT, 0..=1, Committed),
         P::LastAgentRefused => (LAST_AGENT, 1..=1, Refused),
         P::LastAgentRolledBack => (LAST_AGENT, 0..=0, Refused),
+        P::LocksStarted | P::LocksFirstHeld | P::LocksHeld | P::LocksClaimed => {
+            (LOCKS, 0..=0, Committed)
+        }
+        P::LocksDebited | P::LocksCredited | P::LocksWritten | P::LocksReleased => {
+            (LOCKS, 0..=0, Committed)
+        }
+        P::LocksRefused | P::LocksRefusalRecorded => (LOCKS, 0..=0, Refused),
+        P::RecoveryIntentsListed => (LOCKS, 0..=0, Committed),
+        // What is left has tests of its own: `naive`.
+        P::NaiveRead | P::NaiveDebited => (&[], 0..=0, Committed),
         P::RecoveryListed | P::RecoveryDecided => {
             (&["2pc", "2pc:log=file", "2pc-last-agent"], 1..=2, Refused)
         }
@@ -95,27 +106,30 @@ fn recipe(point: FailPoint) -> Recipe {
 }
 
 /// The transfer that dies, as the command line spells it.
-struct Order {
-    strategy: &'static str,
-    transfer: Transfer,
+pub struct Order {
+    pub strategy: &'static str,
+    pub transfer: Transfer,
 }
 
 impl Order {
     /// An order that comes past where `needs` must be met.
-    fn meeting(bank: &Bank, strategy: &'static str, needs: Needs) -> Self {
+    pub fn meeting(bank: &Bank, strategy: &'static str, needs: Needs) -> Self {
         let source = bank.account(0, 0);
         let target = match needs {
             Needs::OneShard => bank.account(0, 1),
             Needs::Refusal => bank::missing_account(1),
-            Needs::Success | Needs::OneByOne | Needs::Leftover | Needs::Finished => {
-                bank.account(1, 0)
-            }
+            Needs::Success
+            | Needs::OneByOne
+            | Needs::Leftover
+            | Needs::Intent
+            | Needs::Naive
+            | Needs::Finished => bank.account(1, 0),
         };
         let transfer = bank::transfer(source, target, AMOUNT);
         Self { strategy, transfer }
     }
 
-    fn arguments<'a>(&self, id: &'a str, more: &[&'a str]) -> Vec<String> {
+    pub fn arguments<'a>(&self, id: &'a str, more: &[&'a str]) -> Vec<String> {
         let Transfer { source, target, amount, .. } = self.transfer;
         let (from, to) = (source.to_string(), target.to_string());
         let amount = amount.get().to_string();
@@ -125,12 +139,16 @@ impl Order {
         if !id.is_empty() {
             words.extend(["--id", id]);
         }
+        if self.strategy.starts_with("lock-") {
+            // What a dead coordinator held is waited for no longer than that.
+            words.extend(["--lock-ttl", "1000"]);
+        }
         words.extend(more);
         words.into_iter().map(str::to_owned).collect()
     }
 
     /// Starts it, to die at `point`. The id is given, or made by the tool and then read.
-    async fn dies_at(&mut self, bank: &Bank, point: FailPoint) -> Doomed {
+    pub async fn dies_at(&mut self, bank: &Bank, point: FailPoint) -> Doomed {
         let id = self.transfer.id.to_string();
         let given = if self.transfer.origin == IdOrigin::MayBeRepeated { id.as_str() } else { "" };
         let arguments = self.arguments(given, &["--fail-at", point.name()]);
@@ -144,7 +162,7 @@ impl Order {
     }
 
     /// The same call again, under the same id.
-    async fn again(&self, bank: &Bank) -> Output {
+    pub async fn again(&self, bank: &Bank) -> Output {
         let id = self.transfer.id.to_string();
         let arguments = self.arguments(&id, &[]);
         run(bank, &arguments.iter().map(String::as_str).collect::<Vec<_>>()).await
@@ -162,7 +180,7 @@ async fn assert_settled(bank: &Bank, transfer: &Transfer, committed: bool, conte
 }
 
 /// Recovers twice from new processes; each must end well and leave the same.
-async fn recover_twice(bank: &Bank, transfer: &Transfer, committed: bool, context: &str) {
+pub async fn recover_twice(bank: &Bank, transfer: &Transfer, committed: bool, context: &str) {
     for time in ["first", "second"] {
         let context = format!("{context}, {time} recovery");
         let recovery = run(bank, &["recover"]).await;
@@ -179,7 +197,7 @@ async fn die_at(bank: &Bank, point: FailPoint, strategy: &'static str, origin: I
     order.transfer.origin = origin;
     let before = bank.balance(order.transfer.source).await;
 
-    let doomed = if point.needs() == Needs::Leftover {
+    let doomed = if of_recovery(point) {
         let leaving = leaves_undecided(strategy);
         order.dies_at(bank, leaving).await.kill().await;
         let left = bank.prepared_of(&order.transfer).await.len();
@@ -216,9 +234,15 @@ async fn die_at(bank: &Bank, point: FailPoint, strategy: &'static str, origin: I
 fn leaves_undecided(strategy: &str) -> FailPoint {
     if strategy.starts_with("2pc-last-agent") {
         FailPoint::LastAgentPrepared
+    } else if strategy.starts_with("lock-") {
+        FailPoint::LocksDebited
     } else {
         FailPoint::TwoPhaseAllPrepared
     }
+}
+
+fn of_recovery(point: FailPoint) -> bool {
+    matches!(point.needs(), Needs::Leftover | Needs::Intent)
 }
 
 /// Kills it everywhere, its ids now given by the caller, now made by the tool.
@@ -226,8 +250,7 @@ async fn die_everywhere(strategy: &'static str, is_recovery: bool) {
     let bank = Bank::open().await;
     let mut deaths = 0;
     for point in FailPoint::ALL {
-        let of_recovery = point.needs() == Needs::Leftover;
-        if of_recovery == is_recovery && recipe(*point).strategies.contains(&strategy) {
+        if of_recovery(*point) == is_recovery && recipe(*point).strategies.contains(&strategy) {
             let origin = if deaths % 2 == 0 { IdOrigin::Fresh } else { IdOrigin::MayBeRepeated };
             die_at(&bank, *point, strategy, origin).await;
             deaths += 1;
@@ -238,12 +261,14 @@ async fn die_everywhere(strategy: &'static str, is_recovery: bool) {
 
 #[test]
 fn every_fail_point_has_somebody_who_dies_there() {
-    for point in FailPoint::ALL.iter().filter(|point| point.needs() != Needs::Finished) {
+    let elsewhere = |point: &&FailPoint| matches!(point.needs(), Needs::Finished | Needs::Naive);
+    for point in FailPoint::ALL.iter().filter(|point| !elsewhere(point)) {
         let strategies = recipe(*point).strategies;
         assert!(!strategies.is_empty(), "{}", point.name());
         for strategy in strategies {
             assert!(STRATEGIES.contains(strategy), "{strategy}");
             let owner = strategy.split(':').next().expect("a name");
+            let owner = if owner.starts_with("lock-") { "lock" } else { owner };
             assert!([owner, "recovery"].contains(&point.owner()), "{} {owner}", point.name());
         }
     }
@@ -262,8 +287,10 @@ macro_rules! deaths {
             for strategy in STRATEGIES {
                 assert!(tested.contains(&(strategy, false)), "{strategy}");
             }
-            for strategy in recipe(FailPoint::RecoveryListed).strategies {
-                assert!(tested.contains(&(strategy, true)), "recovery of {strategy}");
+            for point in FailPoint::ALL.iter().filter(|point| of_recovery(**point)) {
+                for strategy in recipe(*point).strategies {
+                    assert!(tested.contains(&(strategy, true)), "recovery of {strategy}");
+                }
             }
         }
     };
@@ -285,6 +312,12 @@ deaths! {
         "2pc-last-agent:statements=one-by-one", recovering: false;
     every_death_of_2pc_last_agent_that_answers_early_is_recovered_to_its_verdict:
         "2pc-last-agent:ack=early", recovering: false;
+    every_death_under_advisory_locks_is_recovered_to_its_verdict:
+        "lock-advisory", recovering: false;
+    every_death_under_leases_is_recovered_to_its_verdict: "lock-lease", recovering: false;
+    every_death_of_the_recovery_of_advisory_locks_is_recovered_from:
+        "lock-advisory", recovering: true;
+    every_death_of_the_recovery_of_leases_is_recovered_from: "lock-lease", recovering: true;
     every_death_of_the_recovery_of_2pc_is_recovered_from: "2pc", recovering: true;
     every_death_of_the_recovery_of_2pc_with_a_file_is_recovered_from:
         "2pc:log=file", recovering: true;
@@ -314,77 +347,4 @@ async fn a_decided_transfer_is_committed_however_often_its_recovery_dies() {
     let moved = 3 * AMOUNT;
     assert_eq!(bank.balance(bank.account(0, 0)).await, OPENING_BALANCE - moved);
     assert_eq!(bank.balance(bank.account(1, 0)).await, OPENING_BALANCE + moved);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_outlives_its_killed_coordinator_leaves_no_orphan() {
-    let bank = Bank::open().await;
-    for (strategy, locked_shard) in [
-        ("2pc", 0),
-        ("2pc", 1),
-        ("2pc:log=file", 1),
-        ("2pc:statements=one-by-one", 0),
-        ("2pc-last-agent", 0),
-        ("2pc-last-agent", 1),
-        ("same-shard", 0),
-    ] {
-        let context = format!("{strategy}, waiting on shard {locked_shard}");
-        let needs = if strategy == "same-shard" { Needs::OneShard } else { Needs::Success };
-        let order = Order::meeting(&bank, strategy, needs);
-        let blocker = bank.lock(bank.account(locked_shard, 0)).await;
-        let id = order.transfer.id.to_string();
-        let arguments = order.arguments(&id, &["--lock-timeout", "600000"]);
-        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let doomed = Doomed::start(&bank, &words);
-
-        // Its backend waits for the row, and will go on waiting when nobody is left to be told.
-        let looker = bank.client(locked_shard).await;
-        let waiting = async || -> i64 {
-            let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' \
-                           and datname = current_database()";
-            looker.query_one(waiting, &[]).await.expect("looked").get(0)
-        };
-        while waiting().await == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        doomed.kill().await;
-        assert_eq!(waiting().await, 1, "{context}: it outlives its client");
-
-        let recovery = run(&bank, &["recover"]).await;
-        assert_eq!(recovery.status.code(), Some(0), "{context}: {}", said(&recovery));
-        blocker.batch_execute("rollback").await.expect("unlocked");
-        while waiting().await > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        // Where the first recovery came before the server knew that the coordinator is dead, the
-        // statement went on; then it stands whole or is found prepared now.
-        let recovery = run(&bank, &["recover"]).await;
-        assert_eq!(recovery.status.code(), Some(0), "{context}: {}", said(&recovery));
-        let committed = !bank.legs_of(&order.transfer).await.is_empty();
-        recover_twice(&bank, &order.transfer, committed, &context).await;
-        let code = order.again(&bank).await.status.code();
-        assert!(code == Some(0) || (code == Some(1) && !committed), "{context}: {code:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_asks_the_table_waits_for_what_a_file_has_decided() {
-    let bank = Bank::open().await;
-    for origin in [IdOrigin::Fresh, IdOrigin::MayBeRepeated] {
-        let mut order = Order::meeting(&bank, "2pc:log=file", Needs::Success);
-        order.transfer.origin = origin;
-        order.dies_at(&bank, FailPoint::TwoPhaseDecided).await.kill().await;
-        let (_context, verbs) = bank.coordinator().await;
-        let key = DecisionKey {
-            register: Register::Table,
-            epoch: verbs.epoch().await.expect("an epoch"),
-            home: verbs.routing().home(&order.transfer),
-            transfer: order.transfer.id,
-        };
-        let no = Refusal::Aborted(AbortReason::Unreachable);
-        let asked = verbs.decide_abort(&key, no).await;
-        assert!(asked.is_err(), "{origin:?}: {asked:?} while the file says commit");
-        recover_twice(&bank, &order.transfer, true, "decided in a file").await;
-        assert_eq!(verbs.decide_abort(&key, no).await, Ok(Decision::Commit), "{origin:?}");
-    }
 }

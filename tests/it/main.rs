@@ -20,6 +20,10 @@ mod forcing;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
+mod locks;
+#[cfg(test)]
+mod outliving;
+#[cfg(test)]
 mod prune;
 #[cfg(test)]
 mod recovering;

@@ -19,14 +19,14 @@ use crate::ledger::pools::PoolSettings;
 use crate::ledger::postgres::{CoordinatorContext, PostgresVerbs};
 use crate::ledger::reset;
 use crate::local::{LocalCluster, LocalOptions};
+use crate::locks::backend::Backend;
 use crate::outcome::ShardError;
 use crate::shards::cluster::Cluster;
 use crate::shards::creation;
 use crate::shards::preflight::{self, Need, SchemaNeed};
 use crate::shards::{LocalShardParams, ShardTarget};
-use crate::locks::backend::Backend;
-use crate::strategies::recovery::recover;
 use crate::strategies::Strategy;
+use crate::strategies::recovery::recover;
 use crate::verbs::locking::LockTerms;
 
 /// Connections to a shard beside the clients': the epoch's, the lock's, recovery's, the audit's,
@@ -78,12 +78,16 @@ impl Site {
             0
         };
         let for_locks = |clients: u32| {
-            let of = |strategy: &Strategy| strategy.lock_service().and_then(|s| lock_backends::of(s).ok());
-            let most = plan.strategies.iter().filter_map(of).map(|b| b.connections(clients as usize));
+            let of = |strategy: &Strategy| {
+                strategy.lock_service().and_then(|s| lock_backends::of(s).ok())
+            };
+            let most =
+                plan.strategies.iter().filter_map(of).map(|b| b.connections(clients as usize));
             u32::try_from(most.max().unwrap_or(0)).unwrap_or(u32::MAX)
         };
-        let connections =
-            most(|point| point.clients) + for_locks(most(|point| point.clients)) + SPARE_CONNECTIONS;
+        let connections = most(|point| point.clients)
+            + for_locks(most(|point| point.clients))
+            + SPARE_CONNECTIONS;
         let accounts = plan.points.iter().map(|point| point.accounts).max().unwrap_or(0);
         let local = match given {
             Some(_) => None,

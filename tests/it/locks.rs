@@ -1,0 +1,1 @@
+//! Transfers under locks: what a lock keeps, what a fence keeps, what neither keeps.
