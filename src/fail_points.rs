@@ -7,6 +7,15 @@
 //! a fail point announces itself and then waits to be killed: destructors and buffers do not
 //! run under `kill -9`, so nothing weaker will do.
 
+/// What becomes of a process that comes to an armed fail point. Either way it says so first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It waits to be killed.
+    Dies,
+    /// It is stopped, all of it, by SIGSTOP, until somebody sends SIGCONT.
+    Pauses,
+}
+
 /// What must stand once recovery has run after a death at a fail point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::cluster::ShardArguments;
 use super::locks::LockArguments;
-use crate::fail_points::FailPoint;
+use crate::fail_points::{FailPoint, Fate};
 use crate::strategies::Strategy;
 use crate::transfer::{AccountId, Amount, TransferId};
 use crate::verbs::Gid;
@@ -26,6 +26,18 @@ pub struct CoordinatorArguments {
     /// Announce this fail point and wait to be killed there.
     #[arg(long, value_name = "POINT", hide = true, value_parser = fail_point)]
     pub fail_at: Option<FailPoint>,
+    /// Announce this fail point and be stopped there (SIGSTOP), to go on at SIGCONT.
+    #[arg(long, value_name = "POINT", hide = true, value_parser = fail_point, conflicts_with = "fail_at")]
+    pub pause_at: Option<FailPoint>,
+}
+
+impl CoordinatorArguments {
+    /// Where this process is to die or to be stopped.
+    #[must_use]
+    pub fn armed(&self) -> Option<(FailPoint, Fate)> {
+        let dies = self.fail_at.map(|point| (point, Fate::Dies));
+        dies.or_else(|| self.pause_at.map(|point| (point, Fate::Pauses)))
+    }
 }
 
 /// `transfer`.

@@ -56,7 +56,7 @@ pub(super) fn context(
 ) -> CoordinatorContext {
     let directory = arguments.decision_log.clone().unwrap_or_else(default_log_directory);
     let logs = DecisionLogs::new(directory, cluster.id());
-    CoordinatorContext { cluster, presence, logs, armed: arguments.fail_at }
+    CoordinatorContext { cluster, presence, logs, armed: arguments.armed() }
 }
 
 /// How one transfer, or one recovery, talks to the shards.

@@ -7,15 +7,17 @@
 use std::future::Future;
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::sync::mpsc;
 
 use crate::coordination::decision;
 use crate::coordination::decision_log::LogError;
 use crate::coordination::decision_logs::DecisionLogs;
 use crate::coordination::presence::Presence;
-use crate::fail_points::FailPoint;
+use crate::fail_points::{FailPoint, Fate};
 use crate::ledger::committers::{self, Order};
 use crate::ledger::messenger::Messenger;
 use crate::ledger::pools::{PoolSettings, Pools};
@@ -38,8 +40,8 @@ pub struct CoordinatorContext {
     pub presence: Presence,
     /// Its decision logs, where a strategy keeps one.
     pub logs: DecisionLogs,
-    /// The fail point at which it is to die.
-    pub armed: Option<FailPoint>,
+    /// The fail point at which it is to die, or to be stopped.
+    pub armed: Option<(FailPoint, Fate)>,
 }
 
 /// The storage verbs on Postgres, for one thread.
@@ -55,6 +57,8 @@ pub(super) struct Inner {
     routing: Routing,
     pub(super) messenger: Messenger,
     name: String,
+    /// Whether the armed fail point was reached.
+    was_armed: AtomicBool,
     /// A clone of it goes with every order for the committers: this one is alone when all are
     /// done.
     unfinished: Arc<()>,
@@ -70,7 +74,14 @@ impl PostgresVerbs {
         let name = format!("{}:{}", host_name(), std::process::id());
         let messenger = Messenger::new(pools);
         let unfinished = Arc::default();
-        let inner = Arc::new(Inner { context, routing, messenger, name, unfinished });
+        let inner = Arc::new(Inner {
+            context,
+            routing,
+            messenger,
+            name,
+            was_armed: AtomicBool::new(false),
+            unfinished,
+        });
         let committers = committers::start(&inner);
         Self { inner, committers, locks: None }
     }
@@ -367,14 +378,21 @@ impl Verbs for PostgresVerbs {
     }
 
     fn reached(&self, point: FailPoint) -> impl Future<Output = ()> + Send {
-        let armed = self.inner.context.armed == Some(point);
+        let fate = self.inner.context.armed.filter(|(armed, _)| *armed == point);
+        // Stopped once, at the first time it comes past.
+        let fate = fate.filter(|_| !self.inner.was_armed.swap(true, Ordering::Relaxed));
         async move {
-            if armed {
-                // Whoever armed it reads this line and then kills this process.
-                let mut out = std::io::stdout();
-                let _the_reader_may_be_gone = writeln!(out, "HIT {}", point.name());
-                let _the_reader_may_be_gone = out.flush();
-                std::future::pending::<()>().await;
+            let Some((point, fate)) = fate else { return };
+            // Whoever armed it reads this line and then does what is to be done to this process.
+            let mut out = std::io::stdout();
+            let _the_reader_may_be_gone = writeln!(out, "HIT {}", point.name());
+            let _the_reader_may_be_gone = out.flush();
+            match fate {
+                Fate::Dies => std::future::pending::<()>().await,
+                Fate::Pauses => {
+                    rustix::process::kill_process(rustix::process::getpid(), Signal::STOP)
+                        .expect("a process may stop itself");
+                }
             }
         }
     }

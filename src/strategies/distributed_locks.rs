@@ -32,13 +32,14 @@
 //!
 //! Sources: Kleppmann 2016 (fencing tokens); Gray and Cheriton 1989 (leases).
 
-use tokio::time::Instant;
-
 use crate::fail_points::FailPoint;
-use crate::outcome::{AbortReason, Attempt, Outcome, Refusal, ShardError};
+use crate::outcome::{
+    AbortReason, Attempt, Decision, Outcome, Refusal, ShardError, StandingLeg, Tombstone,
+};
+use crate::strategies::lock_pair::{Locks, not_locked};
 use crate::strategies::{Coordinator, Try, ending, intents};
 use crate::transfer::{Branch, IdOrigin, Transfer};
-use crate::verbs::locking::{Claimed, Concerning, Left, Lock, LockError, LockKey, LockVerbs};
+use crate::verbs::locking::{Claimed, Concerning, Left, Lock, LockVerbs};
 
 /// How often what others left is finished before the transfer makes way.
 const HELPS: u32 = 3;
@@ -92,62 +93,6 @@ impl LockServiceName {
             Self::Redis => "lock-redis",
             Self::Etcd => "lock-etcd",
             Self::ZooKeeper => "lock-zookeeper",
-        }
-    }
-}
-
-/// The two locks of a transfer, in the order in which they were taken.
-pub(super) struct Locks {
-    source: Option<(LockKey, Box<dyn Lock>)>,
-    target: Option<(LockKey, Box<dyn Lock>)>,
-}
-
-impl Locks {
-    /// Acquires both, in the order of their keys, within one wait.
-    pub(super) async fn acquire<V: LockVerbs>(
-        verbs: &V,
-        transfer: &Transfer,
-    ) -> Result<Self, (LockKey, LockError)> {
-        let routing = verbs.routing();
-        let key = |account| LockKey { shard: routing.shard_of(account), account };
-        let (source, target) = (key(transfer.source), key(transfer.target));
-        let until = Instant::now() + verbs.lock_wait();
-        let mut locks = Self { source: None, target: None };
-        for key in [source.min(target), source.max(target)] {
-            match verbs.lock(key, until).await {
-                Ok(lock) if key == source => locks.source = Some((key, lock)),
-                Ok(lock) => locks.target = Some((key, lock)),
-                Err(error) => {
-                    locks.release(verbs).await;
-                    return Err((key, error));
-                }
-            }
-            if key == source.min(target) {
-                // One is held and nothing written: it runs out.
-                verbs.reached(FailPoint::LocksFirstHeld).await;
-            }
-        }
-        Ok(locks)
-    }
-
-    fn held(&self) -> [&dyn Lock; 2] {
-        [&self.source, &self.target]
-            .map(|lock| &*lock.as_ref().expect("both are held until they are released").1)
-    }
-
-    /// Whether work may go on: neither lease has come near its end, as far as this process's own
-    /// clock tells. It saves work that would be fenced out; it makes nothing safe.
-    fn are_good(&self) -> bool {
-        self.held().iter().all(|lock| lock.stop_at().is_none_or(|at| Instant::now() < at))
-    }
-
-    /// Gives both back, the last first. One that cannot be given back runs out.
-    pub(super) async fn release<V: LockVerbs>(self, verbs: &V) {
-        let mut both: Vec<_> = [self.source, self.target].into_iter().flatten().collect();
-        both.sort_by_key(|(key, _)| std::cmp::Reverse(*key));
-        for (key, lock) in both {
-            // It was released, was gone, or will run out: nothing of ours depends on which.
-            verbs.unlock(key, lock).await.ok();
         }
     }
 }
@@ -240,12 +185,14 @@ impl DistributedLocks {
                 }
                 // The reply was lost. Either the debit ran, or now it never will.
                 Claimed::Not(Attempt::Unknown(lost)) => {
-                    match ending::ask_leg(verbs, &debit, lost).await {
-                        Outcome::Committed => break,
-                        outcome => {
-                            return Try::Ended(self.everywhere(verbs, &debit, outcome).await);
+                    return Try::Ended(match ending::entomb(verbs, &debit).await {
+                        Tombstone::Placed => {
+                            let lost = Refusal::Aborted(AbortReason::Unreachable);
+                            self.everywhere(verbs, &debit, lost).await
                         }
-                    }
+                        Tombstone::Stands(leg) => self.go_on_from(verbs, &debit, &leg).await,
+                        Tombstone::InFlight => Outcome::InDoubt(lost),
+                    });
                 }
                 Claimed::Not(no) => return self.refused(verbs, &debit, no).await,
             }
@@ -319,29 +266,47 @@ impl DistributedLocks {
         debit: &Branch,
         refusal: Refusal,
     ) -> Outcome {
-        let outcome = ending::record(verbs, debit, refusal, self.name()).await;
-        if outcome == Outcome::Committed {
-            // A try of another call went through in between: its debit stands, and what it owes.
-            return intents::answer(verbs, &debit.transfer, self.name()).await;
+        match verbs.record_refusal(debit, refusal, self.name()).await {
+            Ok(Tombstone::Placed) => self.everywhere(verbs, debit, refusal).await,
+            Ok(Tombstone::Stands(leg)) => self.go_on_from(verbs, debit, &leg).await,
+            // Nothing of this call is left, so the key is held by another call with the same id.
+            Ok(Tombstone::InFlight) => Outcome::Failed(ShardError {
+                shard: debit.shard,
+                sqlstate: None,
+                message: "another call with this transfer id is in flight; ask again".to_owned(),
+            }),
+            // Nothing happened; whether that is written down is not known, and does no harm.
+            Err(error) => Outcome::Failed(error),
         }
-        self.everywhere(verbs, debit, outcome).await
     }
 
-    /// The refusal in `outcome` also on the home shard, where every strategy looks for answers.
+    /// Goes on from the debit's leg, which an earlier call or try has left: what it owes, or why
+    /// it never will be.
+    async fn go_on_from<V: LockVerbs>(
+        &self,
+        verbs: &V,
+        debit: &Branch,
+        leg: &StandingLeg,
+    ) -> Outcome {
+        match ending::answer_of(leg, debit) {
+            Outcome::Committed => intents::answer(verbs, &debit.transfer, self.name()).await,
+            Outcome::Rejected(why) => self.everywhere(verbs, debit, Refusal::Rejected(why)).await,
+            Outcome::Aborted(why) => self.everywhere(verbs, debit, Refusal::Aborted(why)).await,
+            other => other,
+        }
+    }
+
+    /// The refusal also on the home shard, where every strategy looks for answers. The debit never
+    /// will be.
     async fn everywhere<V: LockVerbs>(
         &self,
         verbs: &V,
         debit: &Branch,
-        outcome: Outcome,
+        refusal: Refusal,
     ) -> Outcome {
-        let refusal = match outcome {
-            Outcome::Rejected(why) => Refusal::Rejected(why),
-            Outcome::Aborted(why) => Refusal::Aborted(why),
-            other => return other,
-        };
         let [_, home] = debit.transfer.branches(verbs.routing());
         if home == *debit {
-            return outcome;
+            return Decision::Abort(refusal).into();
         }
         match ending::record(verbs, &home, refusal, self.name()).await {
             // Nothing will happen; under which name that is recorded is not known.
@@ -353,10 +318,7 @@ impl DistributedLocks {
     /// The debit's leg stands already: an earlier call, or try, made it or had it refused.
     async fn met_debit<V: LockVerbs>(&self, verbs: &V, debit: &Branch) -> Try {
         match verbs.read_leg(debit.shard, debit.transfer.id, debit.kind).await {
-            Ok(Some(leg)) => Try::Ended(match ending::answer_of(&leg, debit) {
-                Outcome::Committed => intents::answer(verbs, &debit.transfer, self.name()).await,
-                other => self.everywhere(verbs, debit, other).await,
-            }),
+            Ok(Some(leg)) => Try::Ended(self.go_on_from(verbs, debit, &leg).await),
             // It vanished between two statements: it was pruned. Look again from the start.
             Ok(None) => Try::Again(AbortReason::Serialization),
             Err(error) => Try::Ended(Outcome::Failed(error)),
@@ -377,18 +339,5 @@ impl DistributedLocks {
             },
             Err(error) => Some(Try::Ended(Outcome::Failed(error))),
         }
-    }
-}
-
-/// Ends a try whose locks were not granted. Nothing was written.
-pub(super) fn not_locked(key: LockKey, error: &LockError) -> Try {
-    match error {
-        LockError::Timeout => Try::Again(AbortReason::LockTimeout),
-        LockError::Lost(_) => Try::Again(AbortReason::FencedOut),
-        LockError::Unavailable(_) => Try::Ended(Outcome::Failed(ShardError {
-            shard: key.shard,
-            sqlstate: None,
-            message: format!("account {}: {error}", key.account),
-        })),
     }
 }

@@ -9,7 +9,7 @@ use crate::outcome::{
     AbortReason, Decision, Finish, LegOutcome, Outcome, Refusal, ShardError, StandingLeg, Tombstone,
 };
 use crate::strategies::Try;
-use crate::transfer::{Branch, ShardIndex};
+use crate::transfer::{Branch, LegKind, ShardIndex};
 use crate::verbs::{DecisionKey, Gid, Verbs};
 
 /// How often a busy or silent shard is asked again before the question is left to recovery.
@@ -25,7 +25,7 @@ pub async fn record<V: Verbs>(
 ) -> Outcome {
     match verbs.record_refusal(home, refusal, strategy).await {
         Ok(Tombstone::Placed) => Decision::Abort(refusal).into(),
-        Ok(Tombstone::Stands(leg)) => answer_of(&leg, home),
+        Ok(Tombstone::Stands(leg)) => answer_of_whole(verbs, &leg, home).await,
         // Nothing of this call is left, so the key is held by another call with the same id.
         Ok(Tombstone::InFlight) => Outcome::Failed(ShardError {
             shard: home.shard,
@@ -70,6 +70,30 @@ pub fn answer_of(leg: &StandingLeg, branch: &Branch) -> Outcome {
     }
 }
 
+/// Whether the strategy of this name makes both effects in one: there, one that is applied says that
+/// both are, or are decided to be. Under locks the debit comes first and only promises the credit.
+fn is_atomic(strategy: &str) -> bool {
+    !strategy.starts_with("lock-")
+}
+
+/// The first answer, as `leg` tells it, and the credit's leg where that one has the last word.
+pub async fn answer_of_whole<V: Verbs>(verbs: &V, leg: &StandingLeg, branch: &Branch) -> Outcome {
+    let outcome = answer_of(leg, branch);
+    if outcome != Outcome::Committed || branch.kind == LegKind::Credit || is_atomic(&leg.strategy) {
+        return outcome;
+    }
+    let credit = branch.transfer.credit(verbs.routing());
+    match verbs.read_leg(credit.shard, credit.transfer.id, credit.kind).await {
+        Ok(Some(leg)) => answer_of(&leg, &credit),
+        Ok(None) => Outcome::InDoubt(ShardError {
+            shard: credit.shard,
+            sqlstate: None,
+            message: "the debit is made and the credit still owed; run recover".to_owned(),
+        }),
+        Err(error) => Outcome::InDoubt(error),
+    }
+}
+
 /// Ends a try in which `branch` met a leg of its own id. An effect that ran says that all did; of
 /// one that never will, the leg on the home shard has the answer.
 pub async fn read_standing_leg<V: Verbs>(
@@ -79,7 +103,7 @@ pub async fn read_standing_leg<V: Verbs>(
     strategy: &'static str,
 ) -> Try {
     match verbs.read_leg(branch.shard, branch.transfer.id, branch.kind).await {
-        Ok(Some(leg)) => match answer_of(&leg, branch) {
+        Ok(Some(leg)) => match answer_of_whole(verbs, &leg, branch).await {
             Outcome::Aborted(_) | Outcome::Rejected(_) if branch != home => {
                 let superseded = Refusal::Aborted(AbortReason::Superseded);
                 Try::Ended(record(verbs, home, superseded, strategy).await)
@@ -117,16 +141,24 @@ pub async fn ask<V: Verbs>(
 /// Places a tombstone for an effect whose reply was lost, and answers with what stands: the
 /// tombstone, or the effect that ran after all.
 pub async fn ask_leg<V: Verbs>(verbs: &V, branch: &Branch, lost: ShardError) -> Outcome {
+    match entomb(verbs, branch).await {
+        Tombstone::Placed => Outcome::Aborted(AbortReason::Unreachable),
+        Tombstone::Stands(leg) => answer_of_whole(verbs, &leg, branch).await,
+        Tombstone::InFlight => Outcome::InDoubt(lost),
+    }
+}
+
+/// Places a tombstone, again and again while its shard is silent or the effect in flight.
+pub async fn entomb<V: Verbs>(verbs: &V, branch: &Branch) -> Tombstone {
     let mut asked = 1;
     loop {
         match verbs.entomb(branch.shard, branch.transfer.id, branch.kind).await {
-            Ok(Tombstone::Placed) => return Outcome::Aborted(AbortReason::Unreachable),
-            Ok(Tombstone::Stands(leg)) => return answer_of(&leg, branch),
+            Ok(tombstone @ (Tombstone::Placed | Tombstone::Stands(_))) => return tombstone,
             Ok(Tombstone::InFlight) | Err(_) if asked < ASKS => {
                 asked += 1;
                 verbs.back_off(asked).await;
             }
-            Ok(Tombstone::InFlight) | Err(_) => return Outcome::InDoubt(lost),
+            Ok(Tombstone::InFlight) | Err(_) => return Tombstone::InFlight,
         }
     }
 }

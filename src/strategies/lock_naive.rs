@@ -25,7 +25,7 @@
 
 use crate::fail_points::FailPoint;
 use crate::outcome::{Attempt, Outcome, Refusal, Rejection, ShardError};
-use crate::strategies::distributed_locks::{Locks, not_locked};
+use crate::strategies::lock_pair::{Locks, not_locked};
 use crate::strategies::{Coordinator, Try, ending};
 use crate::transfer::Transfer;
 use crate::verbs::locking::LockVerbs;

@@ -9,6 +9,7 @@ pub mod distributed_locks;
 pub mod ending;
 pub mod intents;
 pub mod lock_naive;
+mod lock_pair;
 pub mod name;
 pub mod recovery;
 pub mod same_shard;

@@ -3,6 +3,7 @@
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use shardbank::fail_points::FailPoint;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -77,6 +78,22 @@ impl Doomed {
     /// Waits until it is at `point`, and checks that it is this one.
     pub async fn reaches(&mut self, point: FailPoint) {
         assert_eq!(self.hears("HIT ").await, format!("HIT {}", point.name()));
+    }
+
+    /// SIGCONT, to a process that was stopped; waits for its end, and says how it ended.
+    pub async fn goes_on(mut self) -> (Option<i32>, String) {
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(Pid::from_raw).expect("it is running");
+        rustix::process::kill_process(pid, Signal::CONT).expect("it is ours");
+        while let Some(line) = tokio::time::timeout(PATIENCE, self.lines.next_line())
+            .await
+            .unwrap_or_else(|_| panic!("it does not end:\n{}", self.heard))
+            .expect("readable")
+        {
+            self.heard.push_str(&line);
+            self.heard.push('\n');
+        }
+        (self.child.wait().await.expect("it ends").code(), self.heard)
     }
 
     /// `kill -9`, as by an operator: nothing of the process runs after this.
