@@ -21,6 +21,7 @@ mod directory;
 mod error;
 pub mod janitor;
 pub mod leftovers;
+mod ownership;
 mod ports;
 mod processes;
 mod server;
