@@ -43,7 +43,7 @@ impl ServiceKind {
     /// The file name that its process shows.
     pub(super) const fn program(self) -> &'static str {
         match self {
-            // Valkey, too, goes by this name; by its own for a checker of files it would be that.
+            // Valkey answers to it as well. Their file holds several programs, told apart by name.
             Self::Redis => "redis-server",
             Self::Etcd => "etcd",
             Self::ZooKeeper => "java",
