@@ -19,7 +19,7 @@
 //! ledger        what the shards hold, a module a table; the storage verbs on Postgres
 //! coordination  what outlives a coordinator, a module a table; the decision log as a file
 //! shards        where they are, how to get in, pools, what an error means, the schema
-//! local         Postgres servers of our own
+//! local         Postgres and lock servers of our own
 //! config        a benchmark's configuration
 //! verbs, transfer, outcome, fail_points    the vocabulary
 //! ```

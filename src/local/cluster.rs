@@ -5,12 +5,11 @@ use std::thread;
 
 use super::binaries::{Binaries, data_version};
 use super::directory::{self, Lifetime, Lock, State};
-use super::janitor::Janitor;
+use super::ownership::Ownership;
 use super::server::{Server, StopMode};
 use super::server_user::ServerUser;
 use super::{
-    DATABASE, LocalError, LocalOptions, LocalShard, MAX_SHARDS, ServerStatus, USER, creation,
-    leftovers, ports,
+    DATABASE, LocalError, LocalOptions, LocalShard, MAX_SHARDS, ServerStatus, USER, creation, ports,
 };
 
 /// Local servers. An ephemeral cluster is stopped and removed when this is dropped; a persistent
@@ -20,14 +19,8 @@ pub struct LocalCluster {
     directory: PathBuf,
     servers: Vec<Server>,
     shards: Vec<LocalShard>,
+    /// Of an ephemeral cluster.
     ownership: Option<Ownership>,
-}
-
-/// Of an ephemeral cluster.
-#[derive(Debug)]
-struct Ownership {
-    lock: Lock,
-    janitor: Janitor,
 }
 
 impl LocalCluster {
@@ -40,27 +33,14 @@ impl LocalCluster {
         check_count(options.shards)?;
         let user = ServerUser::choose()?;
         let binaries = Binaries::find(options.binaries.as_deref(), &user)?;
-        // What cannot be removed now concerns `local down`, not this run.
-        let _ = leftovers::remove();
-
-        let (directory, lock) = directory::create_ephemeral(&user)?;
-        let janitor = match Janitor::start(options.executable.as_deref(), &directory) {
-            Ok(janitor) => janitor,
-            Err(error) => {
-                directory::remove_all(&directory)?;
-                return Err(error);
-            }
-        };
+        let (directory, ownership) =
+            Ownership::of_new_directory(&user, options.executable.as_deref())?;
         let mut state =
             State::new(&directory, Lifetime::Ephemeral, &binaries.directory, &options.settings);
         let servers = servers(&directory, options.shards, &binaries, &user);
         // From here on, an early return drops the cluster and thereby removes it.
-        let mut cluster = Self {
-            directory,
-            servers,
-            shards: Vec::new(),
-            ownership: Some(Ownership { lock, janitor }),
-        };
+        let mut cluster =
+            Self { directory, servers, shards: Vec::new(), ownership: Some(ownership) };
         cluster.make(&mut state)?;
         Ok(cluster)
     }
@@ -300,17 +280,6 @@ impl Drop for LocalCluster {
             // Nobody is left to tell; `local down` finds what remains.
             let _ = ownership.end(&self.directory);
         }
-    }
-}
-
-impl Ownership {
-    /// Removes the cluster, then lets the janitor go: should this process be killed meanwhile,
-    /// the janitor goes on.
-    fn end(self, directory: &Path) -> Result<(), LocalError> {
-        let removed = leftovers::tear_down(directory);
-        drop(self.lock);
-        self.janitor.dismiss();
-        removed
     }
 }
 

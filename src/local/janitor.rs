@@ -80,8 +80,14 @@ pub fn detach() {
 pub fn keep(directory: &Path) -> Result<(), LocalError> {
     // An error is an end as well.
     let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-    match Lock::wait_for_existing(directory) {
-        Some(_lock) if leftovers::is_ephemeral(directory) => leftovers::tear_down(directory),
-        _ => Ok(()),
+    let lock = Lock::wait_for_existing(directory);
+    if !leftovers::is_ephemeral(directory) {
+        return Ok(());
     }
+    if lock.is_some() {
+        return leftovers::tear_down(directory);
+    }
+    // The owner has removed it, or a sweep of temporary files: some servers go on without any.
+    leftovers::end_all_in(directory);
+    Ok(())
 }

@@ -76,7 +76,8 @@ pub(super) fn tear_down(path: &Path) -> Result<(), LocalError> {
     remove_all(path)
 }
 
-fn end_all_in(path: &Path) {
+/// Stops everything that works in `path`: a Postgres as in a crash, anything else by `kill -9`.
+pub(super) fn end_all_in(path: &Path) {
     let started = Instant::now();
     wait_until(PATIENCE * 2, || {
         let processes = Process::all_in(path);

@@ -1,5 +1,5 @@
 //! Local Postgres servers: found, made, started, stopped and removed by the tool itself, with the
-//! durability of real ones (`fsync = on` and all that follows).
+//! durability of real ones (`fsync = on` and all that follows). Lock servers too, in [`services`].
 //!
 //! Two lifetimes. An *ephemeral* cluster ([`LocalCluster::start`]) belongs to one process and
 //! ends with it in whatever way: orderly by [`LocalCluster::stop`] or drop, else by the
@@ -21,10 +21,12 @@ mod directory;
 mod error;
 pub mod janitor;
 pub mod leftovers;
+mod ownership;
 mod ports;
 mod processes;
 mod server;
 mod server_user;
+pub mod services;
 
 use std::path::PathBuf;
 

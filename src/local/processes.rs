@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+/// What servers consist of, and what makes them.
+const PROGRAMS: [&str; 8] =
+    ["postgres", "initdb", "pg_ctl", "cp", "redis-server", "valkey-server", "etcd", "java"];
+
 /// A process and its command line, the arguments joined by blanks.
 #[derive(Debug, Clone)]
 pub(super) struct Process {
@@ -23,15 +27,28 @@ impl Process {
         (found.is_postmaster() && found.works_in(data_directory)).then_some(found)
     }
 
-    /// Every program of Postgres' that works in `directory` or below, and the copying of it.
+    /// The process `pid` if it is a server in `directory`.
+    pub(super) fn server(pid: i32, directory: &Path) -> Option<Self> {
+        let found = Self { pid, command_line: command_line(pid)? };
+        found.is_server_in(directory).then_some(found)
+    }
+
+    /// Every program that servers consist of or are made with and that works in `directory` or
+    /// below, and whatever was started under a name there. An editor with a log open is neither.
     pub(super) fn all_in(directory: &Path) -> Vec<Self> {
-        all()
-            .into_iter()
-            .filter(|process| {
-                ["postgres", "initdb", "pg_ctl", "cp"].contains(&process.program())
-                    && process.works_in(directory)
-            })
-            .collect()
+        all().into_iter().filter(|process| process.is_server_in(directory)).collect()
+    }
+
+    fn is_server_in(&self, directory: &Path) -> bool {
+        let known = PROGRAMS.contains(&self.program()) && self.works_in(directory);
+        known || self.is_named_in(directory)
+    }
+
+    /// Whether its first argument is a path below `directory`, as lock servers have it.
+    fn is_named_in(&self, directory: &Path) -> bool {
+        self.command_line
+            .strip_prefix(&*directory.to_string_lossy())
+            .is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// Whether it is a server rather than a tool.
@@ -132,6 +149,19 @@ mod tests {
         assert!(server.works_in(Path::new("/t/shard-12/data")));
         assert!(server.works_in(Path::new("/t")));
         assert!(!server.works_in(Path::new("/t/shard-1")));
+    }
+
+    #[test]
+    fn a_lock_server_is_known_by_its_program_or_by_its_name() {
+        let directory = Path::new("/t/a b/shardbank-run-1");
+        let serves = |line: &str| process(line).is_server_in(directory);
+        assert!(serves("/usr/bin/etcd --name x --data-dir /t/a b/shardbank-run-1/data"));
+        assert!(serves("/usr/lib/jvm/17/bin/java Main /t/a b/shardbank-run-1/zoo.cfg"));
+        // Redis replaces its whole command line but for the name it was started by.
+        assert!(serves("/t/a b/shardbank-run-1/redis-server 127.0.0.1:16379   "));
+        assert!(!serves("/t/a b/shardbank-run-12/redis-server 127.0.0.1:16379"));
+        assert!(!serves("/usr/bin/redis-server 127.0.0.1:6379"));
+        assert!(!serves("tail -f /t/a b/shardbank-run-1/log"));
     }
 
     #[test]

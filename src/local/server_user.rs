@@ -9,6 +9,25 @@ use std::{fs, io::Write};
 
 use super::LocalError;
 
+/// What somebody wants of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// To read it.
+    Read,
+    /// To run it.
+    Execute,
+}
+
+impl Access {
+    /// For messages.
+    pub(super) const fn verb(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Execute => "execute",
+        }
+    }
+}
+
 /// The user of the servers.
 #[derive(Debug, Clone)]
 pub(super) struct ServerUser {
@@ -76,6 +95,16 @@ impl ServerUser {
         } else {
             Err(LocalError::Unreachable { user: self.name.clone(), path: path.into() })
         }
+    }
+
+    /// Whether this user has access to a file, named from the root.
+    pub(super) fn may(&self, access: Access, path: &Path) -> bool {
+        let test = match access {
+            Access::Read => "test -r \"$0\"",
+            Access::Execute => "test -x \"$0\"",
+        };
+        let asked = self.command("sh").args(["-c", test]).arg(path).status();
+        asked.is_ok_and(|status| status.success())
     }
 
     /// The mode of a directory that is ours but that this user must pass through.

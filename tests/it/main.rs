@@ -1,5 +1,6 @@
-//! Everything that needs Postgres: one binary, over one local cluster that is started once.
-//! Where no Postgres is installed these tests fail, and the message says how to install it.
+//! Everything that needs servers: one binary, over one local cluster that is started once. Where
+//! Postgres or a lock server is not installed these tests fail, and the message says how to
+//! install it.
 
 #[cfg(test)]
 mod auditing;
@@ -24,11 +25,15 @@ mod locks;
 #[cfg(test)]
 mod outliving;
 #[cfg(test)]
+mod places;
+#[cfg(test)]
 mod prune;
 #[cfg(test)]
 mod recovering;
 #[cfg(test)]
 mod resetting;
+#[cfg(test)]
+mod services;
 #[cfg(test)]
 mod shards;
 #[cfg(test)]
