@@ -19,6 +19,8 @@ mod effects;
 mod forcing;
 #[cfg(test)]
 mod local;
+#[cfg(all(test, feature = "lock-zookeeper"))]
+mod lock_zookeeper;
 #[cfg(test)]
 mod prune;
 #[cfg(test)]
