@@ -34,9 +34,7 @@ impl ZooKeeperLease {
             Standing::CutOff => {
                 return Err(LockError::Unavailable("ZooKeeper: disconnected".to_owned()));
             }
-            Standing::Ended(why) => {
-                return Err(LockError::Lost(format!("its ZooKeeper session has ended: {why}")));
-            }
+            Standing::Ended(why) => return Err(LockError::Lost(why)),
         }
         let ends_at = session.ends_at();
         let needed = session.timeout() - session.timeout() / FRESH;
@@ -49,9 +47,7 @@ impl ZooKeeperLease {
         match session.ask(until, || session.client().check_stat(&path)).await {
             Ok(Some(_)) => Ok(Some(session.ends_at())),
             Ok(None) => Err(LockError::Lost("its node in ZooKeeper is gone".to_owned())),
-            Err(Trouble::Ended(why)) => {
-                Err(LockError::Lost(format!("its ZooKeeper session has ended: {why}")))
-            }
+            Err(Trouble::Ended(why)) => Err(LockError::Lost(why)),
             Err(trouble) => Err(trouble.into()),
         }
     }

@@ -204,7 +204,7 @@ impl Drop for Place {
 }
 
 fn vanished() -> Trouble {
-    Trouble::Ended("its node is gone".to_owned())
+    Trouble::Ended("its node in ZooKeeper is gone".to_owned())
 }
 
 /// The holder's node, where there is one.

@@ -6,16 +6,22 @@ use super::*;
 /// As short as a server grants them here.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// What a lease answers in the end, when "perhaps" is not it.
-async fn verdict(granted: &Granted) -> Result<(), LockError> {
+/// Waits until a holder is told that it has lost its lock.
+async fn loses(granted: &Granted) {
     let asked = Instant::now();
-    loop {
-        match granted.lease.renew().await {
-            Err(LockError::Unavailable(_)) if asked.elapsed() < PATIENCE => {
-                sleep(Duration::from_millis(20)).await;
-            }
-            answer => return answer.map(|_| ()),
-        }
+    while !matches!(granted.lease.renew().await, Err(LockError::Lost(_))) {
+        assert!(asked.elapsed() < PATIENCE, "it is not told");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until a holder is told that it still has its lock.
+async fn keeps(granted: &Granted) {
+    let asked = Instant::now();
+    while let Err(error) = granted.lease.renew().await {
+        assert!(matches!(error, LockError::Unavailable(_)), "{error}");
+        assert!(asked.elapsed() < PATIENCE, "it is not told");
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -40,7 +46,7 @@ async fn a_holder_that_is_cut_off_is_unsure_and_then_has_lost_and_the_next_token
     assert!(unsure, "it went on as if nothing had happened");
     let second = grant(&near, 1, PATIENCE).await.expect("the holder's session ends");
     assert!(cut_off + PATIENCE > Instant::now() && second.token > first.token);
-    assert!(matches!(verdict(&first).await, Err(LockError::Lost(_))));
+    loses(&first).await;
     assert_eq!(first.lease.release().await, Ok(Released::AlreadyGone));
     assert!(second.lease.renew().await.is_ok());
     let refused = grant(&far, 1, Duration::from_millis(500)).await.err();
@@ -67,7 +73,7 @@ async fn a_connection_that_comes_back_in_time_costs_no_lock() {
         proxy.cut();
         sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(verdict(&granted).await, Ok(()));
+    keeps(&granted).await;
     assert!(!waiter.is_finished());
     assert_eq!(granted.lease.release().await, Ok(Released::Owned));
     let next = timeout(PATIENCE, waiter).await.expect("woken").expect("no panic");
@@ -130,7 +136,7 @@ async fn while_the_server_is_down_nothing_is_granted_and_afterwards_all_goes_on(
     assert!(!waiter.is_finished());
     server.restart().await;
     // Its session was written down: it still holds.
-    assert_eq!(verdict(&first).await, Ok(()));
+    keeps(&first).await;
     let watcher = server.watcher().await;
     queue_of(&watcher, 1, 2).await;
     assert_eq!(first.lease.release().await, Ok(Released::Owned));
@@ -149,7 +155,7 @@ async fn a_server_that_stays_away_too_long_costs_the_locks_and_a_wiped_one_is_an
     let zookeeper = service(&server.hosts(), SHORT).await;
     let first = grant(&zookeeper, 1, PATIENCE).await.expect("free");
     server.kill();
-    assert!(matches!(verdict(&first).await, Err(LockError::Lost(_))));
+    loses(&first).await;
     server.restart().await;
     // It has the record of the old session and lets it run out first.
     let second = grant(&zookeeper, 1, PATIENCE).await.expect("the old session ends");
@@ -157,7 +163,7 @@ async fn a_server_that_stays_away_too_long_costs_the_locks_and_a_wiped_one_is_an
     server.kill();
     server.wipe();
     server.restart().await;
-    assert!(matches!(verdict(&second).await, Err(LockError::Lost(_))));
+    loses(&second).await;
     let third = grant(&zookeeper, 1, PATIENCE).await.expect("free");
     assert_ne!(third.identity, second.identity);
 }

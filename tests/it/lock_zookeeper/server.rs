@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use zookeeper_client::Client;
 
 const INSTALL: &str =
@@ -77,7 +77,10 @@ impl Server {
     /// `ruok` is answered before the server serves; `srvr` names its mode only from then on.
     async fn ready(&mut self) {
         let started = Instant::now();
-        while !self.srvr().await.is_ok_and(|answer| answer.contains("Mode:")) {
+        // Asked too early it may never answer, hence the limit.
+        let port = self.port;
+        let asking = || timeout(Duration::from_millis(500), Self::srvr(port));
+        while !asking().await.is_ok_and(|said| said.is_ok_and(|said| said.contains("Mode:"))) {
             if let Some(status) = self.child.try_wait().expect("a child of ours") {
                 panic!("the server ended with {status}; is {JAR} whole? {INSTALL}");
             }
@@ -86,8 +89,8 @@ impl Server {
         }
     }
 
-    async fn srvr(&self) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+    async fn srvr(port: u16) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.write_all(b"srvr").await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
