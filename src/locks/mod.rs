@@ -10,6 +10,8 @@ pub mod advisory;
 pub mod backend;
 pub mod lease;
 pub mod service;
+#[cfg(feature = "lock-zookeeper")]
+pub mod zookeeper;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -21,6 +21,8 @@ mod forcing;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
+mod lock_zookeeper;
+#[cfg(test)]
 mod locks;
 #[cfg(test)]
 mod outliving;
