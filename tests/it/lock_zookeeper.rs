@@ -140,6 +140,25 @@ async fn nobody_releases_the_lock_of_another() {
 }
 
 #[tokio::test]
+async fn a_waiter_whose_node_was_taken_away_is_not_granted_what_it_waited_for() {
+    let server = Server::start().await;
+    let watcher = server.watcher().await;
+    let zookeeper = Arc::new(service(&server.hosts(), LONG).await);
+    let first = grant(&zookeeper, 1, PATIENCE).await.expect("free");
+    let holder = queue(&watcher, 1).await.remove(0);
+    let waiting = Arc::clone(&zookeeper);
+    let waiter = tokio::spawn(async move { grant(&waiting, 1, PATIENCE).await.err() });
+    queue_of(&watcher, 1, 2).await;
+    // Long enough for it to have looked who is in front.
+    sleep(Duration::from_millis(100)).await;
+    let node = queue(&watcher, 1).await.into_iter().find(|node| *node != holder).expect("two");
+    watcher.delete(&format!("{ROOT}/locks/1/{node}"), None).await.expect("it is there");
+    first.lease.release().await.expect("released");
+    let refused = timeout(PATIENCE, waiter).await.expect("woken").expect("no panic");
+    assert!(matches!(refused, Some(LockError::Unavailable(_))), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_waiter_whose_time_is_up_leaves_the_queue() {
     let server = Server::start().await;
     let watcher = server.watcher().await;
