@@ -132,9 +132,9 @@ impl Lease for AdvisoryLease {
         })
     }
 
-    fn release(&self) -> BoxFuture<'_, Result<Released, LockError>> {
+    fn release(self: Box<Self>) -> BoxFuture<'static, Result<Released, LockError>> {
         Box::pin(async move {
-            let Some(session) = self.session.lock().await.take() else {
+            let Some(session) = self.session.into_inner() else {
                 return Ok(Released::AlreadyGone);
             };
             let text = format!(

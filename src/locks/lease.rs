@@ -171,7 +171,7 @@ impl Lease for HeldLease {
         })
     }
 
-    fn release(&self) -> BoxFuture<'_, Result<Released, LockError>> {
-        Box::pin(self.shared.release(self.key, self.holder))
+    fn release(self: Box<Self>) -> BoxFuture<'static, Result<Released, LockError>> {
+        Box::pin(async move { self.shared.release(self.key, self.holder).await })
     }
 }

@@ -132,9 +132,19 @@ struct Held {
     round_trips: u32,
     stop_at: watch::Receiver<Option<Instant>>,
     is_lost: Arc<AtomicBool>,
-    lease: Arc<dyn Lease>,
-    heartbeat: Option<JoinHandle<()>>,
-    is_released: bool,
+    lease: Beating,
+    heartbeat: JoinHandle<()>,
+    is_given_back: bool,
+}
+
+/// A lease that its heartbeat renews until it is taken out to be released.
+type Beating = Arc<Mutex<Option<Box<dyn Lease>>>>;
+
+async fn give_back(lease: Beating) -> Result<Released, LockError> {
+    match lease.lock().await.take() {
+        Some(lease) => lease.release().await,
+        None => Ok(Released::AlreadyGone),
+    }
 }
 
 impl Held {
@@ -148,14 +158,18 @@ impl Held {
         let margin = ttl / MARGIN;
         let less = move |at: Option<Instant>| at.map(|at| at.checked_sub(margin).unwrap_or(at));
         let (sender, stop_at) = watch::channel(less(ends_at));
-        let lease: Arc<dyn Lease> = Arc::from(lease);
+        let lease: Beating = Arc::new(Mutex::new(Some(lease)));
         let is_lost = Arc::new(AtomicBool::new(false));
         let beating = (Arc::clone(&lease), Arc::clone(&is_lost));
         let heartbeat = tokio::spawn(async move {
             let (lease, is_lost) = beating;
             loop {
                 tokio::time::sleep(ttl / RENEW_AFTER).await;
-                match lease.renew().await {
+                let renewed = match lease.lock().await.as_ref() {
+                    Some(lease) => lease.renew().await,
+                    None => return,
+                };
+                match renewed {
                     Ok(ends_at) => {
                         sender.send_replace(less(ends_at));
                     }
@@ -168,21 +182,7 @@ impl Held {
                 }
             }
         });
-        Self {
-            fence,
-            round_trips,
-            stop_at,
-            is_lost,
-            lease,
-            heartbeat: Some(heartbeat),
-            is_released: false,
-        }
-    }
-
-    fn stop_beating(&mut self) {
-        if let Some(heartbeat) = self.heartbeat.take() {
-            heartbeat.abort();
-        }
+        Self { fence, round_trips, stop_at, is_lost, lease, heartbeat, is_given_back: false }
     }
 }
 
@@ -203,11 +203,10 @@ impl Lock for Held {
     }
 
     fn release(mut self: Box<Self>) -> BoxFuture<'static, Result<Released, LockError>> {
-        self.stop_beating();
-        self.is_released = true;
-        let lease = Arc::clone(&self.lease);
+        self.heartbeat.abort();
+        self.is_given_back = true;
         // A task of its own again: it is given back even where nobody waits for that.
-        let released = tokio::spawn(async move { lease.release().await });
+        let released = tokio::spawn(give_back(Arc::clone(&self.lease)));
         Box::pin(async move {
             released
                 .await
@@ -218,13 +217,12 @@ impl Lock for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.stop_beating();
+        self.heartbeat.abort();
         // Without a runtime there is nobody left to release it; it runs out.
-        if !self.is_released
+        if !self.is_given_back
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let lease = Arc::clone(&self.lease);
-            runtime.spawn(async move { lease.release().await });
+            runtime.spawn(give_back(Arc::clone(&self.lease)));
         }
     }
 }

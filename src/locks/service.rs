@@ -51,9 +51,9 @@ pub trait Lease: Send + Sync {
     /// [`LockError::Lost`] where it is somebody else's or gone; anything else may pass.
     fn renew(&self) -> BoxFuture<'_, Result<Option<Instant>, LockError>>;
 
-    /// Gives it back, if it is still the holder's; once again is no error. One round trip.
+    /// Gives it back, if it is still the holder's. One round trip.
     ///
     /// # Errors
     /// The service did not answer: it will run out.
-    fn release(&self) -> BoxFuture<'_, Result<Released, LockError>>;
+    fn release(self: Box<Self>) -> BoxFuture<'static, Result<Released, LockError>>;
 }
