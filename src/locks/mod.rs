@@ -1,3 +1,5 @@
 //! Distributed locks: one module a service, and what is common to all of them.
 
+#[cfg(feature = "lock-redis")]
+pub mod redis;
 pub mod service;

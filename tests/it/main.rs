@@ -20,6 +20,12 @@ mod forcing;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
+mod lock_checks;
+#[cfg(all(test, feature = "lock-redis"))]
+mod lock_redis;
+#[cfg(test)]
+mod lock_servers;
+#[cfg(test)]
 mod prune;
 #[cfg(test)]
 mod recovering;
