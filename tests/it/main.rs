@@ -19,11 +19,13 @@ mod effects;
 mod forcing;
 #[cfg(test)]
 mod local;
-#[cfg(test)]
+#[cfg(all(test, any(feature = "lock-etcd", feature = "lock-redis")))]
 mod lock_checks;
+#[cfg(all(test, feature = "lock-etcd"))]
+mod lock_etcd;
 #[cfg(all(test, feature = "lock-redis"))]
 mod lock_redis;
-#[cfg(test)]
+#[cfg(all(test, any(feature = "lock-etcd", feature = "lock-redis")))]
 mod lock_servers;
 #[cfg(test)]
 mod prune;
