@@ -8,7 +8,11 @@
 
 pub mod advisory;
 pub mod backend;
+#[cfg(feature = "lock-etcd")]
+pub mod etcd;
 pub mod lease;
+#[cfg(feature = "lock-redis")]
+pub mod redis;
 pub mod service;
 #[cfg(feature = "lock-zookeeper")]
 pub mod zookeeper;

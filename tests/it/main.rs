@@ -21,6 +21,14 @@ mod forcing;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
+mod lock_checks;
+#[cfg(test)]
+mod lock_etcd;
+#[cfg(test)]
+mod lock_redis;
+#[cfg(test)]
+mod lock_servers;
+#[cfg(test)]
 mod lock_zookeeper;
 #[cfg(test)]
 mod locks;
