@@ -37,6 +37,8 @@ pub struct Recorder {
     pub window: Durations,
     /// Messages sent and awaited one after another, of committed transfers.
     pub round_trips: u64,
+    /// The same of messages to a lock service.
+    pub lock_round_trips: u64,
     /// Committed transfers by the tries that they took: one, two, …; the last counts the rest.
     pub tries: [u64; TRIES_COUNTED],
     /// Transfers that were ordered, by client.
@@ -133,6 +135,7 @@ impl Recorder {
         sample.steps.lock_hold_ns.iter().flatten().for_each(|ns| self.lock_hold.record(*ns));
         sample.steps.window_ns.iter().for_each(|ns| self.window.record(*ns));
         self.round_trips += u64::from(sample.steps.round_trips);
+        self.lock_round_trips += u64::from(sample.steps.lock_round_trips);
         self.tries[(sample.tries as usize).clamp(1, TRIES_COUNTED) - 1] += 1;
     }
 

@@ -57,6 +57,15 @@ pub struct ClusterFacts {
     pub shards: Vec<ShardFacts>,
 }
 
+/// A strategy that was left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Which.
+    pub strategy: String,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
 /// One call of `bench`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Results {
@@ -84,6 +93,8 @@ pub struct Results {
     pub complete: bool,
     /// The strategy that the others are compared with.
     pub reference: String,
+    /// Strategies that `all` stands for and that cannot be had here.
+    pub skipped: Vec<Skipped>,
     /// A row for each run, in the order in which they were made.
     pub summaries: Vec<Summary>,
     /// A row for each strategy at each point.
@@ -131,7 +142,9 @@ pub(crate) mod tests {
             seeds: vec![1],
             host: Host { platform: "linux x86_64".to_owned(), cores: 2, memory_bytes: None },
             clusters: vec![ClusterFacts::default()],
-            points: vec![summaries[0].point],
+            points: vec![
+            skipped: Vec::new(),
+            summaries[0].point],
             runs_planned: 10,
             complete: true,
             reference: "same-shard".to_owned(),

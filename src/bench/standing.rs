@@ -41,6 +41,12 @@ pub struct Standing {
     pub window_p50_us: Option<f64>,
     /// Medians over runs.
     pub round_trips_per_transfer: Option<f64>,
+    /// Medians over runs: messages to a lock service.
+    pub lock_round_trips_per_transfer: Option<f64>,
+    /// Medians over runs of the shares of the least and the most served client, in percent.
+    pub client_share_percent: [Option<f64>; 2],
+    /// All runs together: steps that met somebody with a later grant.
+    pub fenced_out: u64,
     /// Medians over runs: of the servers, and of a decision log in a file.
     pub wal_flushes_per_transfer: Option<(f64, f64)>,
     /// The median over runs.
@@ -185,6 +191,10 @@ impl Standing {
             ],
             window_p50_us: middle(&|run| run.window.p50_us),
             round_trips_per_transfer: middle(&|run| run.round_trips_per_transfer),
+            lock_round_trips_per_transfer: middle(&|run| run.lock_round_trips_per_transfer),
+            client_share_percent: [0, 1]
+                .map(|end| middle(&|run| run.client_share_percent.map(|shares| shares[end]))),
+            fenced_out: sum(|run| run.tally.fenced_out),
             wal_flushes_per_transfer: flushes
                 .zip(file_syncs)
                 .map(|(flushes, syncs)| (flushes - syncs, syncs)),

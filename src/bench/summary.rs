@@ -137,6 +137,10 @@ pub struct Summary {
     pub phases: Vec<(Phase, Spread)>,
     /// Messages sent and awaited one after another, of a committed transfer.
     pub round_trips_per_transfer: Option<f64>,
+    /// Messages to a lock service, of a committed transfer.
+    pub lock_round_trips_per_transfer: Option<f64>,
+    /// The shares of all transfers that the least and the most served client carried, in percent.
+    pub client_share_percent: Option<[f64; 2]>,
     /// What the servers wrote in all.
     pub wal: Option<WalUse>,
     /// Forced writes of a committed transfer, a decision log's syncs among them.
@@ -210,6 +214,8 @@ impl Summary {
             window: Spread::of(&recorder.window),
             phases,
             round_trips_per_transfer: each(recorder.round_trips as f64),
+            lock_round_trips_per_transfer: each(recorder.lock_round_trips as f64),
+            client_share_percent: client_shares(&recorder.ordered, point.clients),
             wal: around.wal,
             wal_flushes_per_transfer: around
                 .wal
@@ -294,6 +300,16 @@ pub struct Took {
     pub elapsed: Duration,
     /// Of processors, by this process.
     pub cpu: Duration,
+}
+
+/// What the least and the most served of `clients` carried, in percent of all.
+fn client_shares(ordered: &[u64], clients: u32) -> Option<[f64; 2]> {
+    let all: u64 = ordered.iter().sum();
+    let clients = usize::try_from(clients).unwrap_or(usize::MAX);
+    // A client that carried nothing may not be listed.
+    let least = if ordered.len() < clients { 0 } else { ordered.iter().copied().min()? };
+    let most = ordered.iter().copied().max()?;
+    (all > 0).then(|| [least, most].map(|count| count as f64 * 100.0 / all as f64))
 }
 
 fn finite(value: f64) -> Option<f64> {

@@ -1,21 +1,59 @@
 //! Who grants locks, and on which terms.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::verbs::locking::LockTerms;
 
-/// For the strategies under locks.
+/// For the strategies under locks. A lock server that is not named is started for as long as the
+/// command runs, on loopback, where its program is found.
 #[derive(Debug, Args)]
 pub struct LockArguments {
     /// How long a lock lasts unless it is renewed, in milliseconds. It is renewed when a third of
     /// that is over, and work stops a tenth of it before the end.
-    #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
+    #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1000..=3_600_000))]
     pub lock_ttl: u64,
     /// How long the two locks of a transfer are waited for, together, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     pub lock_wait: u64,
+    /// A Redis or Valkey server of yours: redis://HOST:PORT. One with a password belongs in
+    /// SHARDBANK_REDIS.
+    #[arg(long, value_name = "URL")]
+    pub redis: Option<String>,
+    /// An etcd of yours: http://HOST:PORT, several members with commas. Name and password, if it
+    /// wants any, belong in SHARDBANK_ETCD_LOGIN, as NAME:PASSWORD.
+    #[arg(long, value_name = "URL")]
+    pub etcd: Option<String>,
+    /// A ZooKeeper of yours: HOST:PORT, several servers with commas. Name and password for its
+    /// digest scheme belong in SHARDBANK_ZOOKEEPER_LOGIN, as NAME:PASSWORD.
+    #[arg(long, value_name = "HOSTS")]
+    pub zookeeper: Option<String>,
+    /// The redis-server or valkey-server to start; else REDIS_SERVER, PATH and the usual places.
+    #[arg(long, value_name = "FILE")]
+    pub redis_server: Option<PathBuf>,
+    /// Whether a Redis that is started here answers only for what is on the disk.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = RedisDurability::Fsync)]
+    pub redis_durability: RedisDurability,
+    /// The etcd to start; else ETCD, PATH and the usual places.
+    #[arg(long, value_name = "FILE")]
+    pub etcd_binary: Option<PathBuf>,
+    /// The jar of the ZooKeeper to start; else ZOOKEEPER_JAR and the usual places.
+    #[arg(long, value_name = "FILE")]
+    pub zookeeper_jar: Option<PathBuf>,
+    /// The Java to start it with; else JAVA, JAVA_HOME and PATH.
+    #[arg(long, value_name = "FILE")]
+    pub java: Option<PathBuf>,
+}
+
+/// `--redis-durability`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RedisDurability {
+    /// appendfsync always: as durable as the shards.
+    Fsync,
+    /// No persistence: fast, and a restart forgets every lock.
+    None,
 }
 
 impl LockArguments {

@@ -9,7 +9,7 @@ mod cluster;
 mod coordinator;
 pub mod init;
 pub mod local;
-mod lock_backends;
+mod lock_servers;
 mod output;
 pub mod prune;
 pub mod recover;

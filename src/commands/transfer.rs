@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::cluster::{required_shards, runtime};
 use super::coordinator::{begin, open, settings};
+use super::lock_servers::LockServers;
 use super::output::print;
 use super::{Exit, Stop};
 use crate::cli::operate::TransferArguments;
@@ -41,9 +42,10 @@ async fn transfer(targets: Vec<ShardTarget>, arguments: &TransferArguments) -> R
     let context = begin(cluster, &arguments.coordinator).await?;
     let locks = (context.cluster.clone(), context.presence.clone());
     let mut verbs = PostgresVerbs::new(context, settings(&arguments.coordinator));
+    let servers = LockServers::open(arguments.strategy.lock_service(), &arguments.locks)?;
     if let Some(service) = arguments.strategy.lock_service() {
         let (cluster, presence) = locks;
-        let (backend, terms) = (super::lock_backends::of(service)?, arguments.locks.terms());
+        let (backend, terms) = (servers.of(service), arguments.locks.terms());
         let service = backend.open(&cluster, &presence, 1, terms).await;
         let service = service.map_err(|error| Stop::new(Exit::Failed, error.to_string()))?;
         verbs = verbs.with_locks(service, terms);

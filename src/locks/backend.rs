@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::coordination::presence::Presence;
+use crate::local::services::ServiceKind;
 use crate::locks::Locks;
 use crate::locks::advisory::Advisory;
 use crate::locks::lease::Leases;
 use crate::locks::service::Service;
+use crate::shards::Secret;
 use crate::shards::cluster::Cluster;
 use crate::verbs::locking::{LockError, LockService, LockTerms};
 
@@ -17,6 +19,19 @@ pub enum Backend {
     Advisory,
     /// Rows of the `lease` table on the accounts' own shards.
     Lease,
+    /// A lock server.
+    Server(LockServer),
+}
+
+/// A lock server, by its address.
+#[derive(Debug, Clone)]
+pub struct LockServer {
+    /// Which kind.
+    pub kind: ServiceKind,
+    /// A Redis URL, addresses of etcd, or hosts of ZooKeeper. It may hold a password.
+    pub address: Secret,
+    /// Name and password for etcd or ZooKeeper.
+    pub login: Option<(String, Secret)>,
 }
 
 impl Backend {
@@ -26,6 +41,11 @@ impl Backend {
         match self {
             Self::Advisory => "advisory",
             Self::Lease => "lease",
+            Self::Server(server) => match server.kind {
+                ServiceKind::Redis => "redis",
+                ServiceKind::Etcd => "etcd",
+                ServiceKind::ZooKeeper => "zookeeper",
+            },
         }
     }
 
@@ -37,6 +57,7 @@ impl Backend {
         match self {
             Self::Advisory => clients * 2,
             Self::Lease => clients,
+            Self::Server(_) => 0,
         }
     }
 
@@ -44,7 +65,7 @@ impl Backend {
     /// the runtime that will use it.
     ///
     /// # Errors
-    /// It cannot be reached, or this process has no epoch.
+    /// It cannot be reached, this tool was built without it, or this process has no epoch.
     pub async fn open(
         &self,
         cluster: &Cluster,
@@ -58,7 +79,61 @@ impl Backend {
         let service: Arc<dyn Service> = match self {
             Self::Advisory => Arc::new(Advisory::new(cluster, epoch, connections, terms.ttl)),
             Self::Lease => Arc::new(Leases::new(cluster, epoch, connections, terms.ttl)),
+            Self::Server(server) => server.open(cluster, terms).await?,
         };
         Ok(Arc::new(Locks::new(self.name(), service, terms, cluster.clone())))
     }
+}
+
+impl LockServer {
+    async fn open(
+        &self,
+        cluster: &Cluster,
+        terms: LockTerms,
+    ) -> Result<Arc<dyn Service>, LockError> {
+        match self.kind {
+            #[cfg(feature = "lock-redis")]
+            ServiceKind::Redis => {
+                use crate::locks::redis::{Redis, RedisSettings};
+                let prefix = format!("shardbank:{}:", cluster.id());
+                let settings =
+                    RedisSettings::new(self.address.reveal(), &prefix).map_err(unusable)?;
+                Ok(Arc::new(Redis::connect(&settings, terms.ttl).await?))
+            }
+            #[cfg(feature = "lock-etcd")]
+            ServiceKind::Etcd => {
+                use crate::locks::etcd::{Etcd, EtcdSettings};
+                let prefix = format!("shardbank:{}:", cluster.id());
+                let mut settings =
+                    EtcdSettings::new(self.address.reveal(), &prefix).map_err(unusable)?;
+                if let Some((user, password)) = &self.login {
+                    settings = settings.login(user, password.reveal());
+                }
+                Ok(Arc::new(Etcd::connect(&settings, terms.ttl).await?))
+            }
+            #[cfg(feature = "lock-zookeeper")]
+            ServiceKind::ZooKeeper => {
+                use crate::locks::zookeeper::{Digest, ZooKeeper, ZooKeeperSettings};
+                let digest = self.login.as_ref().map(|(user, password)| Digest {
+                    user: user.clone(),
+                    password: password.clone(),
+                });
+                let settings = ZooKeeperSettings {
+                    hosts: self.address.reveal().to_owned(),
+                    root: format!("/shardbank/{}", cluster.id()),
+                    digest,
+                };
+                Ok(Arc::new(ZooKeeper::connect(&settings, terms.ttl).await?))
+            }
+            #[allow(unreachable_patterns)]
+            kind => Err(LockError::Unavailable(format!(
+                "this shardbank was built without {}; build it with its default features",
+                kind.name()
+            ))),
+        }
+    }
+}
+
+fn unusable(error: impl std::fmt::Display) -> LockError {
+    LockError::Unavailable(error.to_string())
 }

@@ -14,7 +14,7 @@ use crate::report::cells::{count, number, text};
 use crate::transfer::Routing;
 
 /// The columns of `summary.csv`.
-pub const SUMMARY_COLUMNS: [&str; 67] = [
+pub const SUMMARY_COLUMNS: [&str; 70] = [
     "schema_version",
     "run_id",
     "started_at",
@@ -82,6 +82,9 @@ pub const SUMMARY_COLUMNS: [&str; 67] = [
     "unfinished",
     "recovery_ms",
     "warnings",
+    "lock_round_trips_per_transfer",
+    "client_share_least_percent",
+    "client_share_most_percent",
 ];
 
 /// The columns of `intervals.csv`.
@@ -266,6 +269,9 @@ fn summary_row(results: &Results, s: &Summary) -> Vec<String> {
         count(audit.map(|audit| audit.unfinished)),
         number(s.recovery_ms),
         text(&s.warnings.join("; ")),
+        number(s.lock_round_trips_per_transfer),
+        number(s.client_share_percent.map(|shares| shares[0])),
+        number(s.client_share_percent.map(|shares| shares[1])),
     ]
 }
 

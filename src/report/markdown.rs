@@ -2,7 +2,7 @@
 
 use crate::bench::results::Results;
 use crate::bench::standing::Standing;
-use crate::report::table::{columns, heading, notes, phase_time, phases_of};
+use crate::report::table::{columns, heading, left_out, notes, phase_time, phases_of};
 
 /// `report.md`.
 #[must_use]
@@ -26,7 +26,7 @@ pub fn report(results: &Results) -> Vec<u8> {
         if !here.is_empty() {
             text.push_str(&format!("## {}\n\n{}\n", heading(point), table(&here)));
             text.push_str(&format!("{}\n", phases(&here)));
-            for note in notes(&here) {
+            for note in notes(&here).into_iter().chain(left_out(&results.skipped)) {
                 text.push_str(&format!("- {}\n", escaped(&note)));
             }
             text.push('\n');

@@ -3,7 +3,7 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
 use crate::bench::plan::{Length, Point};
-use crate::bench::results::Results;
+use crate::bench::results::{Results, Skipped};
 use crate::bench::standing::Standing;
 use crate::bench::statistics::Verdict;
 use crate::bench::workload::Access;
@@ -13,6 +13,8 @@ use crate::verbs::observed::Phase;
 
 /// Below this many columns of text only the most telling figures are shown.
 const WIDE: u16 = 150;
+/// The strategy that may lose money.
+const UNSAFE: &str = "lock-naive";
 /// Where the width is not known.
 const WIDTH_DEFAULT: u16 = 200;
 
@@ -29,11 +31,11 @@ pub fn table(results: &Results, width: Option<u16>) -> String {
         }
         text.push_str(&heading(point));
         text.push('\n');
-        text.push_str(&rows(&here, width).to_string());
+        text.push_str(&rows(&here, &results.skipped, width).to_string());
         text.push('\n');
         text.push_str(&phases(&here, width).to_string());
         text.push('\n');
-        for note in notes(&here) {
+        for note in notes(&here).into_iter().chain(left_out(&results.skipped)) {
             text.push_str(&note);
             text.push('\n');
         }
@@ -87,7 +89,7 @@ fn several(count: u64, what: &str) -> String {
 pub type Column = (&'static str, fn(&Standing) -> String);
 
 const NARROW_COLUMNS: [Column; 7] = [
-    ("strategy", |s| s.strategy.clone()),
+    ("strategy", strategy),
     ("tps", throughput),
     ("vs reference", comparison),
     ("p50", |s| time(s.latency_us[0])),
@@ -97,7 +99,7 @@ const NARROW_COLUMNS: [Column; 7] = [
 ];
 
 const WIDE_COLUMNS: [Column; 15] = [
-    ("strategy", |s| s.strategy.clone()),
+    ("strategy", strategy),
     ("across", |s| format!("{} %", s.cross_shard_percent)),
     ("tps", throughput),
     ("vs reference", comparison_with_p),
@@ -107,7 +109,7 @@ const WIDE_COLUMNS: [Column; 15] = [
     ("max", |s| time(s.latency_us[3])),
     ("locks p50", |s| time(s.lock_hold_us[0])),
     ("window p50", |s| time(s.window_p50_us)),
-    ("trips", |s| figure(s.round_trips_per_transfer)),
+    ("trips", trips),
     ("WAL flushes", flushes),
     ("client CPU", |s| time(s.client_cpu_us_per_transfer)),
     ("not done · retries · conflicts", not_done),
@@ -120,7 +122,7 @@ pub const fn columns() -> &'static [Column] {
     &WIDE_COLUMNS
 }
 
-fn rows(standings: &[&Standing], width: u16) -> Table {
+fn rows(standings: &[&Standing], skipped: &[Skipped], width: u16) -> Table {
     let columns: &[Column] = if width < WIDE { &NARROW_COLUMNS } else { &WIDE_COLUMNS };
     let mut table = Table::new();
     table
@@ -133,6 +135,9 @@ fn rows(standings: &[&Standing], width: u16) -> Table {
             let alignment = if i == 0 { CellAlignment::Left } else { CellAlignment::Right };
             Cell::new(figure(standing)).set_alignment(alignment)
         }));
+    }
+    for Skipped { strategy, .. } in skipped {
+        table.add_row([strategy.as_str(), "skipped"]);
     }
     table
 }
@@ -172,6 +177,11 @@ fn phases(standings: &[&Standing], width: u16) -> Table {
     table
 }
 
+/// The strategy, with a warning where it needs one.
+fn strategy(s: &Standing) -> String {
+    if s.strategy == UNSAFE { format!("{UNSAFE} (UNSAFE)") } else { s.strategy.clone() }
+}
+
 fn throughput(s: &Standing) -> String {
     match s.throughput_error_tps {
         Some(error) => format!("{} ± {}", figure(s.throughput_tps), three_digits(error)),
@@ -205,6 +215,16 @@ fn comparison_with_p(s: &Standing) -> String {
     }
 }
 
+/// Messages of a transfer that were awaited one after another; those to a lock service apart.
+fn trips(s: &Standing) -> String {
+    match s.lock_round_trips_per_transfer {
+        Some(locks) if locks > 0.0 => {
+            format!("{} + {} lock", figure(s.round_trips_per_transfer), three_digits(locks))
+        }
+        _ => figure(s.round_trips_per_transfer),
+    }
+}
+
 /// Forced writes of a transfer; those of a decision log in a file are told apart.
 fn flushes(s: &Standing) -> String {
     match s.wal_flushes_per_transfer {
@@ -234,6 +254,27 @@ fn books(s: &Standing) -> String {
     .to_owned()
 }
 
+/// Why strategies were left out, one line each.
+#[must_use]
+pub fn left_out(skipped: &[Skipped]) -> Vec<String> {
+    let line = |one: &Skipped| format!("{} is skipped: {}", one.strategy, one.reason);
+    skipped.iter().map(line).collect()
+}
+
+/// What the locks of a strategy did beside granting.
+fn of_locks(s: &Standing) -> Option<String> {
+    s.lock_round_trips_per_transfer.filter(|trips| *trips > 0.0)?;
+    let [least, most] = s.client_share_percent;
+    Some(format!(
+        "{}: the least served client carried {} % of all transfers, the most served {} %; {} \
+         step(s) fenced out",
+        s.strategy,
+        figure(least),
+        figure(most),
+        s.fenced_out
+    ))
+}
+
 /// What has to be said under the table of one point.
 #[must_use]
 pub fn notes(standings: &[&Standing]) -> Vec<String> {
@@ -261,6 +302,12 @@ pub fn notes(standings: &[&Standing]) -> Vec<String> {
     if standings.iter().any(|s| s.latency_us.iter().any(Option::is_none)) {
         notes.push("n/a: too few transfers stand behind the figure".to_owned());
     }
+    if standings.iter().any(|s| s.strategy == UNSAFE) {
+        notes.push(format!(
+            "{UNSAFE} is UNSAFE by design: it shows what is lost without a fence and a journal"
+        ));
+    }
+    notes.extend(standings.iter().filter_map(|s| of_locks(s)));
     for standing in standings {
         for warning in &standing.warnings {
             notes.push(format!("{}: {warning}", standing.strategy));

@@ -12,13 +12,17 @@ use std::num::NonZeroUsize;
 
 use super::cluster::runtime;
 use super::output::print;
-use super::{Exit, Stop};
+use super::{Exit, Stop, lock_servers};
 use crate::bench::plan::{Plan, Surroundings};
 use crate::cli::bench::{BenchArguments, BenchCommand};
 use crate::config::to_toml;
+use crate::strategies::{LockServiceName, same_shard, two_phase, two_phase_last_agent};
 use folder::{Exports, Folder};
 use layers::Wanted;
 use session::Session;
+
+/// What stands for every safe strategy.
+const ALL: &str = "all";
 
 /// Seeds that are drawn are short enough to be typed again.
 const DRAWN_SEED_MAX: u64 = 1 << 32;
@@ -30,6 +34,7 @@ const DRAWN_SEED_MAX: u64 = 1 << 32;
 /// short.
 pub fn run(command: &BenchCommand) -> Result<(), Stop> {
     let mut wanted = layers::gather(&command.bench)?;
+    let skipped = expand(&mut wanted, &command.bench);
     let plan = plan(&mut wanted)?;
     let exports = Exports::check(&command.export)?;
     let started_at = jiff::Timestamp::now();
@@ -38,7 +43,8 @@ pub fn run(command: &BenchCommand) -> Result<(), Stop> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let stopped = stopping::listen();
-        let session = Session::new(command, wanted, plan, folder, exports, started_at, stopped);
+        let mut session = Session::new(command, wanted, plan, folder, exports, started_at, stopped);
+        session.skip(skipped);
         session.run().await
     });
     // A message that is still on its way to a shard that is away must not keep the tool.
@@ -52,6 +58,7 @@ pub fn run(command: &BenchCommand) -> Result<(), Stop> {
 /// Everything that is wrong with it.
 pub fn config(arguments: &BenchArguments) -> Result<(), Stop> {
     let mut wanted = layers::gather(arguments)?;
+    expand(&mut wanted, arguments);
     plan(&mut wanted)?;
     // Addresses may hold passwords, so the shards are told by name.
     wanted.config.shard = None;
@@ -60,6 +67,26 @@ pub fn config(arguments: &BenchArguments) -> Result<(), Stop> {
         text.push_str(&format!("# shard: {}\n", target.name()));
     }
     print(text.trim_end())
+}
+
+/// Puts every safe strategy in the place of `all`, but for those whose lock servers nobody named
+/// and nobody finds; returns these, each with the reason.
+fn expand(wanted: &mut Wanted, arguments: &BenchArguments) -> Vec<(String, String)> {
+    let mut skipped = Vec::new();
+    let Some(strategies) = &mut wanted.config.strategies else { return skipped };
+    let Some(place) = strategies.iter().position(|text| text == ALL) else { return skipped };
+    let mut all: Vec<String> =
+        [same_shard::NAME, two_phase::NAME, two_phase_last_agent::NAME].map(str::to_owned).into();
+    for service in LockServiceName::ALL {
+        let name = service.strategy().to_owned();
+        match lock_servers::is_missing(service, &arguments.locks) {
+            None => all.push(name),
+            Some(reason) => skipped.push((name, reason)),
+        }
+    }
+    all.retain(|name| !strategies.contains(name));
+    strategies.splice(place..=place, all);
+    skipped
 }
 
 fn plan(wanted: &mut Wanted) -> Result<Plan, Stop> {

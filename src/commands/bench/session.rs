@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::site::Site;
 use crate::bench::driver::{DRAIN, Run};
 use crate::bench::plan::{Plan, Point};
-use crate::bench::results::{Host, Results, RunIntervals, SCHEMA_VERSION, Tool};
+use crate::bench::results::{Host, Results, RunIntervals, SCHEMA_VERSION, Skipped, Tool};
 use crate::bench::standing::standings;
 use crate::cli::bench::{BenchArguments, BenchCommand};
 use crate::commands::output::print;
@@ -37,6 +37,12 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
+    /// Notes what was asked for as a part of `all` and cannot be had, and why.
+    pub fn skip(&mut self, skipped: Vec<(String, String)>) {
+        self.results.skipped =
+            skipped.into_iter().map(|(strategy, reason)| Skipped { strategy, reason }).collect();
+    }
+
     /// What was asked for, ready to begin.
     pub fn new(
         command: &'a BenchCommand,
@@ -64,6 +70,7 @@ impl<'a> Session<'a> {
             runs_planned: plan.run_count(),
             complete: false,
             reference: plan.strategies[plan.reference].to_string(),
+            skipped: Vec::new(),
             summaries: Vec::new(),
             standings: Vec::new(),
             warnings: Vec::new(),

@@ -11,8 +11,9 @@ use crate::bench::results::ClusterFacts;
 use crate::cli::bench::BenchArguments;
 use crate::commands::cluster::PATIENCE;
 use crate::commands::coordinator::{begin, settings};
+use crate::commands::lock_servers::LockServers;
 use crate::commands::recover::GRACE;
-use crate::commands::{Exit, Stop, lock_backends};
+use crate::commands::{Exit, Stop};
 use crate::coordination::bench_lock::{self, BenchLock};
 use crate::coordination::decision_logs::DecisionLogs;
 use crate::ledger::pools::PoolSettings;
@@ -52,6 +53,7 @@ pub struct Site {
     /// What should be known of them.
     pub warnings: Vec<String>,
     terms: LockTerms,
+    servers: LockServers,
     verbs: PostgresVerbs,
     _lock: BenchLock,
     local: Option<LocalCluster>,
@@ -77,10 +79,10 @@ impl Site {
         } else {
             0
         };
+        let services = plan.strategies.iter().filter_map(Strategy::lock_service);
+        let servers = LockServers::open(services, &arguments.locks)?;
         let for_locks = |clients: u32| {
-            let of = |strategy: &Strategy| {
-                strategy.lock_service().and_then(|s| lock_backends::of(s).ok())
-            };
+            let of = |strategy: &Strategy| strategy.lock_service().map(|s| servers.of(s));
             let most =
                 plan.strategies.iter().filter_map(of).map(|b| b.connections(clients as usize));
             u32::try_from(most.max().unwrap_or(0)).unwrap_or(u32::MAX)
@@ -134,11 +136,12 @@ impl Site {
                 shards: checked.facts.clone(),
             },
             durable: checked.durable(),
-            warnings: checked.warnings(),
+            warnings: checked.warnings().into_iter().chain(servers.described()).collect(),
             verbs: PostgresVerbs::new(context.clone(), settings.clone()),
             context,
             settings,
             terms: arguments.locks.terms(),
+            servers,
             _lock: lock,
             local,
         };
@@ -220,7 +223,7 @@ impl Site {
     /// Who grants locks to `strategy`, and on which terms, where it works under any.
     #[must_use]
     pub fn locks_of(&self, strategy: &Strategy) -> Option<(Backend, LockTerms)> {
-        strategy.lock_service().and_then(|s| Some((lock_backends::of(s).ok()?, self.terms)))
+        strategy.lock_service().map(|service| (self.servers.of(service), self.terms))
     }
 
     /// Audits.
