@@ -1,4 +1,4 @@
-//! Lock servers of a test's own: a child process on a free port, with its files in a
+//! Redis and etcd servers of a test's own: a child process on a free port, with its files in a
 //! directory of its own; killed and removed with the value.
 
 use std::io::{Read, Write};
@@ -24,6 +24,7 @@ pub struct Server {
 
 impl Server {
     /// A Redis that keeps nothing on disk: after a restart it is empty.
+    #[cfg(feature = "lock-redis")]
     pub fn redis(more: &[&str]) -> Self {
         let (directory, port) = (directory("redis"), free_port());
         let mut arguments: Vec<String> = format!(
@@ -39,6 +40,28 @@ impl Server {
         let ready = |port| ask(port, "PING\r\n").starts_with(['+', '-']);
         let install = "apt-get install --no-install-recommends redis-server";
         Self::started("redis-server", install, arguments, directory, port, ready)
+    }
+
+    /// An etcd of one member that keeps its data when it is restarted.
+    #[cfg(feature = "lock-etcd")]
+    pub fn etcd() -> Self {
+        let (directory, port, peer) = (directory("etcd"), free_port(), free_port());
+        let arguments = format!(
+            "--name n1 --data-dir {}/data --listen-client-urls http://127.0.0.1:{port} \
+             --advertise-client-urls http://127.0.0.1:{port} \
+             --listen-peer-urls http://127.0.0.1:{peer} \
+             --initial-advertise-peer-urls http://127.0.0.1:{peer} \
+             --initial-cluster n1=http://127.0.0.1:{peer} --initial-cluster-state new \
+             --log-level error --logger zap --heartbeat-interval 10 --election-timeout 100",
+            directory.display()
+        );
+        let arguments = arguments.split(' ').map(str::to_owned).collect();
+        let ready = |port| {
+            ask(port, "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                .contains("\"true\"")
+        };
+        let install = "apt-get install --no-install-recommends etcd-server";
+        Self::started("etcd", install, arguments, directory, port, ready)
     }
 
     fn started(
@@ -78,6 +101,21 @@ impl Server {
             child.kill().expect("our own child can be killed");
             child.wait().expect("our own child can be waited for");
         }
+    }
+
+    /// Stops it in its tracks, its connections open; `CONT` lets it go on.
+    #[cfg(feature = "lock-etcd")]
+    pub fn signal(&self, name: &str) {
+        let id = self.child.as_ref().expect("it runs").id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.expect("kill is everywhere").success());
+    }
+
+    /// Removes what it had stored on disk.
+    #[cfg(feature = "lock-etcd")]
+    pub fn wipe(&self) {
+        std::fs::remove_dir_all(&self.directory).expect("our own directory");
+        std::fs::create_dir(&self.directory).expect("our own directory");
     }
 
     /// Says `text` to it and returns what it answers first.

@@ -20,10 +20,16 @@ mod forcing;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
+#[cfg(any(feature = "lock-etcd", feature = "lock-redis"))]
 mod lock_checks;
-#[cfg(all(test, feature = "lock-redis"))]
+#[cfg(test)]
+#[cfg(feature = "lock-etcd")]
+mod lock_etcd;
+#[cfg(test)]
+#[cfg(feature = "lock-redis")]
 mod lock_redis;
 #[cfg(test)]
+#[cfg(any(feature = "lock-etcd", feature = "lock-redis"))]
 mod lock_servers;
 #[cfg(test)]
 mod prune;
