@@ -102,9 +102,12 @@ pub async fn a_waiter_gives_up_in_time(service: &impl Service, other: &impl Serv
 /// Futures of grants are dropped at every moment, and the lock is free again within a moment.
 pub async fn a_dropped_grant_leaves_nothing(service: &Arc<impl Service>, other: &impl Service) {
     for at in 0..60_u64 {
-        let grant = service.grant(key(5), HolderId::fresh(), soon(5_000));
         // Granted or not, it ends here: what was granted is dropped as well.
-        let _ = timeout(Duration::from_micros(at * 50), grant).await;
+        let cut_short = |after: u64| {
+            let grant = service.grant(key(5), HolderId::fresh(), soon(5_000));
+            timeout(Duration::from_micros(after), grant)
+        };
+        let _ = tokio::join!(cut_short(at * 50), cut_short(at * 80), cut_short(at * 110));
     }
     assert!(is_free(other, 5, 1_000).await, "a grant dropped on its way was left behind");
     let held = take(service.as_ref(), 5).await;

@@ -2,7 +2,7 @@
 //!
 //! The rules it keeps:
 //!
-//! - One lease for the whole service, in a [`Session`]: a process that dies, or is stopped for
+//! - One lease for the whole service, in a `session`: a process that dies, or is stopped for
 //!   too long, loses all its locks at once.
 //! - To want a lock is to create the key `…/<account>/<holder>` under the lease, in a transaction
 //!   that also returns who is before it; to hold it is to be the first. The token is the key's

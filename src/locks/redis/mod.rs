@@ -119,11 +119,9 @@ async fn grant(
     let mut round_trips = 0;
     let mut gave_up = LockError::Timeout;
     while Instant::now() < until {
-        let answer = match timeout_at(until + LAST_ANSWER, claim.attempt()).await {
-            Ok(answer) => answer,
-            // Dropping the claim takes back what may have been granted.
-            Err(_) => return Err(LockError::Unavailable("no answer in time".to_owned())),
-        };
+        // Dropping the claim takes back what may have been granted.
+        let too_late = |_| LockError::Unavailable("Redis: no answer in time".to_owned());
+        let answer = timeout_at(until + LAST_ANSWER, claim.attempt()).await.map_err(too_late)?;
         round_trips += 1;
         match answer {
             Ok(Answer::Granted { token, identity, ends_at }) => {
@@ -137,7 +135,8 @@ async fn grant(
             Err(error) => {
                 if claim.may_hold {
                     round_trips += 1;
-                    claim.give_back().await?;
+                    let taken_back = timeout_at(until + LAST_ANSWER, claim.give_back()).await;
+                    taken_back.map_err(too_late)??;
                 }
                 gave_up = error;
                 sleep_until(until.min(Instant::now() + patience.next(None))).await;
