@@ -5,15 +5,11 @@ use super::world::Budget;
 use crate::strategies::Strategy;
 use crate::transfer::IdOrigin;
 
-const TWO_CRASHES_TWO_FAULTS: Budget =
-    Budget { crashes: 2, faults: 2, sessions: 0, restarts: 0, refusals: 0 };
-const ONE_SESSION_TOO: Budget =
-    Budget { crashes: 1, faults: 1, sessions: 1, restarts: 0, refusals: 0 };
-const ONE_CRASH_ONE_REFUSAL: Budget =
-    Budget { crashes: 1, faults: 0, sessions: 0, restarts: 0, refusals: 1 };
-const ONE_CRASH_ONE_FAULT: Budget =
-    Budget { crashes: 1, faults: 1, sessions: 0, restarts: 0, refusals: 0 };
-const ONE_CRASH: Budget = Budget { crashes: 1, faults: 0, sessions: 0, restarts: 0, refusals: 0 };
+const TWO_CRASHES_TWO_FAULTS: Budget = Budget { crashes: 2, faults: 2, ..Budget::NONE };
+const ONE_SESSION_TOO: Budget = Budget { sessions: 1, ..ONE_CRASH_ONE_FAULT };
+const ONE_CRASH_ONE_REFUSAL: Budget = Budget { refusals: 1, ..ONE_CRASH };
+const ONE_CRASH_ONE_FAULT: Budget = Budget { faults: 1, ..ONE_CRASH };
+const ONE_CRASH: Budget = Budget { crashes: 1, ..Budget::NONE };
 
 /// There are two accounts, on a shard each.
 const MISSING_ACCOUNT: i64 = 4;
