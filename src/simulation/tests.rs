@@ -1,3 +1,5 @@
+mod locks;
+
 use super::explore::every_schedule;
 use super::random::{play, trace};
 use super::scene::{Scene, transfer};
@@ -27,8 +29,13 @@ fn one_transfer(call: &str, target: i64, budget: Budget) -> Scene {
 }
 
 fn holds(name: &str, scene: &Scene) {
-    match every_schedule(scene, &ALL.map(strategy)) {
-        Ok(explored) => println!("{name}: {explored}"),
+    holds_for(name, scene, &ALL.map(strategy));
+}
+
+fn holds_for(name: &str, scene: &Scene, repeats: &[Strategy]) {
+    let began = std::time::Instant::now();
+    match every_schedule(scene, repeats) {
+        Ok(explored) => println!("{name}: {explored}, {:.1?}", began.elapsed()),
         Err(failure) => panic!("{name}:\n{failure}"),
     }
 }

@@ -238,12 +238,11 @@ impl DistributedLocks {
                 Claimed::Not(Attempt::LegStands) => {
                     return self.met_debit(verbs, &debit).await;
                 }
-                // The reply was lost. Either the debit ran, or now it never will.
+                // The reply was lost. Either the debit ran, and what it owes is done now, or it
+                // never will.
                 Claimed::Not(Attempt::Unknown(lost)) => {
-                    match ending::ask_leg(verbs, &debit, lost).await {
-                        Outcome::Committed => break,
-                        outcome => return Try::Ended(self.everywhere(verbs, &debit, outcome).await),
-                    }
+                    let outcome = ending::ask_leg(verbs, &debit, lost).await;
+                    return Try::Ended(self.everywhere(verbs, &debit, outcome).await);
                 }
                 Claimed::Not(no) => return self.refused(verbs, &debit, no).await,
             }
@@ -317,11 +316,8 @@ impl DistributedLocks {
         debit: &Branch,
         refusal: Refusal,
     ) -> Outcome {
+        // A try of another call may have made the debit in between: then what it owes is done now.
         let outcome = ending::record(verbs, debit, refusal, self.name()).await;
-        if outcome == Outcome::Committed {
-            // A try of another call went through in between: its debit stands, and what it owes.
-            return intents::answer(verbs, &debit.transfer, self.name()).await;
-        }
         self.everywhere(verbs, debit, outcome).await
     }
 
