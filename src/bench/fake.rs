@@ -1,5 +1,7 @@
 //! Verbs that only count: for the accounting of runs, not for what Postgres does.
 
+mod locks;
+
 use std::future::pending;
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -142,9 +142,8 @@ pub(crate) mod tests {
             seeds: vec![1],
             host: Host { platform: "linux x86_64".to_owned(), cores: 2, memory_bytes: None },
             clusters: vec![ClusterFacts::default()],
-            points: vec![
+            points: vec![summaries[0].point],
             skipped: Vec::new(),
-            summaries[0].point],
             runs_planned: 10,
             complete: true,
             reference: "same-shard".to_owned(),

@@ -1,13 +1,14 @@
 //! What must hold at the end of every schedule.
 //!
-//! Nothing may be left prepared once recovery has run to its fixed point; each transfer has
-//! both its effects or none; balances are what the legs say; every answer that was given is
+//! Nothing may be left prepared, and no intent open, once recovery has run to its fixed point;
+//! each transfer has both its effects or none, refunds netted; balances are what the legs say; every answer that was given is
 //! true, and asking again under the same id gives it again.
 
 use super::fingerprint::{Table, hash_of};
 use super::network::short;
 use super::scene::{MAX_TRIES, Scene};
 use super::scheduler::{Program, Programs};
+use super::shard::IntentState;
 use super::world::{Choice, Progressed, Violation, World};
 use crate::outcome::{LegOutcome, Outcome};
 use crate::strategies::Strategy;
@@ -114,27 +115,31 @@ impl Inspector {
         Ok(())
     }
 
-    /// Both effects, or none.
+    /// Both effects, or none, or a debit that was made good.
     fn has_happened(&self, world: &World, transfer: &Transfer) -> Result<bool, Violation> {
-        let applied = [LegKind::Debit, LegKind::Credit].map(|kind| {
+        let applied = [LegKind::Debit, LegKind::Credit, LegKind::Refund].map(|kind| {
             let legs = world.shards().filter_map(|shard| shard.leg(transfer.id, kind));
             legs.filter(|leg| leg.outcome == LegOutcome::Applied).count()
         });
         match applied {
-            [0, 0] => Ok(false),
-            [1, 1] => Ok(true),
-            [debits, credits] => violation(format!(
-                "half a transfer: {} has {debits} debits and {credits} credits",
+            [0, 0, 0] | [1, 0, 1] => Ok(false),
+            [1, 1, 0] => Ok(true),
+            [debits, credits, refunds] => violation(format!(
+                "half a transfer: {} has {debits} debits, {credits} credits and {refunds} refunds",
                 short(transfer.id)
             )),
         }
     }
 
-    /// Nothing prepared; balances are opening balances and legs.
+    /// Nothing prepared and nothing owed; balances are opening balances and legs.
     fn ledger_holds(&self, world: &World) -> Result<(), Violation> {
         for shard in world.shards() {
             if let Some(gid) = shard.prepared().next() {
                 return violation(format!("left prepared after recovery: {gid}"));
+            }
+            let mut intents = shard.intents();
+            if let Some((id, _)) = intents.find(|(_, state)| *state == IntentState::Open) {
+                return violation(format!("the intent of {} is open after recovery", short(id)));
             }
             for (id, account) in shard.accounts() {
                 let opening = self.scene.accounts.iter().find(|(known, _)| *known == id);

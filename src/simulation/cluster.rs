@@ -3,6 +3,8 @@
 //! A call is handed over when it is first polled and answered when the scheduler has put the
 //! answer in its place. Nothing here decides anything.
 
+mod locks;
+
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +32,7 @@ struct Post {
     answered: HashMap<usize, Reply>,
     calls: usize,
     attempts: u64,
+    locks: u64,
 }
 
 /// The place where one task leaves its calls and finds the answers.
@@ -90,15 +93,7 @@ impl SimulatedVerbs {
     }
 
     async fn attempt(&self, shard: ShardIndex, request: Request) -> Attempt {
-        match self.mailbox.ask(request).await {
-            Reply::Done => Attempt::Done,
-            Reply::Rejected(rejection) => Attempt::Rejected(rejection),
-            Reply::LegStands => Attempt::LegStands,
-            Reply::DecisionStands => Attempt::DecisionStands,
-            Reply::Retry(reason) => Attempt::Retry(reason),
-            Reply::Lost => Attempt::Unknown(lost(shard)),
-            reply => unreachable!("{reply:?} answers no attempt"),
-        }
+        attempt_of(shard, self.mailbox.ask(request).await)
     }
 
     async fn tombstone(
@@ -126,8 +121,25 @@ impl SimulatedVerbs {
     }
 }
 
+fn attempt_of(shard: ShardIndex, reply: Reply) -> Attempt {
+    match reply {
+        Reply::Done => Attempt::Done,
+        Reply::Rejected(rejection) => Attempt::Rejected(rejection),
+        Reply::LegStands => Attempt::LegStands,
+        Reply::DecisionStands => Attempt::DecisionStands,
+        Reply::Retry(reason) => Attempt::Retry(reason),
+        Reply::Failed => Attempt::Failed(error(shard, "the shard cannot")),
+        Reply::Lost => Attempt::Unknown(lost(shard)),
+        reply => unreachable!("{reply:?} answers no attempt"),
+    }
+}
+
+fn error(shard: ShardIndex, message: &str) -> ShardError {
+    ShardError { shard, sqlstate: None, message: message.to_owned() }
+}
+
 fn lost(shard: ShardIndex) -> ShardError {
-    ShardError { shard, sqlstate: None, message: "the answer did not come".to_owned() }
+    error(shard, "the answer did not come")
 }
 
 fn standing(leg: LegRow) -> StandingLeg {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::locking::LockRequest;
 use crate::outcome::{AbortReason, Decision, LegOutcome, Refusal, Rejection};
 use crate::strategies::ending::Order;
 use crate::transfer::{
@@ -44,6 +45,8 @@ pub enum Request {
     Liveness(Epoch),
     /// Ends the sessions of an epoch.
     EndSessions(ShardIndex, Epoch),
+    /// What strategies under locks ask for.
+    Locking(LockRequest),
 }
 
 /// Who answers a request.
@@ -53,6 +56,8 @@ pub enum Target {
     Shard(ShardIndex),
     /// The decision log file of an epoch, in the sender's own process.
     File(Epoch),
+    /// Whoever grants locks.
+    LockService,
     /// The sender's own process, at once.
     Here,
 }
@@ -79,6 +84,7 @@ impl Request {
             Self::OpenEpochs | Self::CloseEpoch(_) | Self::Liveness(_) => {
                 Target::Shard(ShardIndex(0))
             }
+            Self::Locking(request) => request.target(),
         }
     }
 
@@ -86,6 +92,9 @@ impl Request {
     /// ending of sessions does not: it is a loop that its sender drives.)
     #[must_use]
     pub const fn has_effect(&self) -> bool {
+        if let Self::Locking(request) = self {
+            return request.has_effect();
+        }
         !matches!(
             self,
             Self::Epoch
@@ -105,6 +114,7 @@ impl Request {
                 Reply::Retry(AbortReason::LockTimeout)
             }
             Self::RecordRefusal(..) | Self::Entomb(..) => Reply::InFlight,
+            Self::Locking(request) => request.timed_out(),
             _ => Reply::Lost,
         }
     }
@@ -118,6 +128,7 @@ impl Request {
             }
             Self::Prepare(..) => Some(Reply::Retry(AbortReason::NoPreparedSlot)),
             Self::Finish(..) => Some(Reply::Busy),
+            Self::Locking(request) => request.turned_away(),
             _ => None,
         }
     }
@@ -151,6 +162,18 @@ pub enum Reply {
     DecisionStands,
     /// Somebody was in the way.
     Retry(AbortReason),
+    /// It failed, and would fail again.
+    Failed,
+    /// Claimed, and nothing more: an intent of this account stands open here.
+    LeftHere,
+    /// Claimed, and nothing more: an intent towards this account may stand open anywhere.
+    LeftAnywhere,
+    /// A lock, by its epoch and token.
+    Granted(i32, i64),
+    /// The transfers whose intents are open.
+    Intents(Vec<Transfer>),
+    /// A balance.
+    Balance(i64),
     /// A tombstone or refusal was placed.
     Placed,
     /// This leg stands.
@@ -177,6 +200,11 @@ pub enum Reply {
     Live,
     /// The epoch's lock was obtained.
     Dead,
+}
+
+impl Reply {
+    /// Somebody with a later grant has been there.
+    pub const FENCED_OUT: Self = Self::Retry(AbortReason::FencedOut);
 }
 
 /// The last digits of an id, enough for a trace.
@@ -230,6 +258,7 @@ impl fmt::Display for Request {
             Self::EndSessions(shard, epoch) => {
                 write!(f, "end sessions of epoch {epoch} on {shard}")
             }
+            Self::Locking(request) => request.fmt(f),
         }
     }
 }

@@ -89,6 +89,7 @@ fn shape(dice: &mut Dice) -> Shape {
         sessions: dice.up_to(1),
         restarts: u8::from(dice.percent(25)),
         refusals: dice.up_to(2),
+        closings: 0,
     };
     let mut scene = Scene::new(shards, accounts, 100, budget);
     scene.recoverers_may_end = dice.percent(50);

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 use uuid::Uuid;
 
+use super::locking::Tokens;
 use super::network::short;
 use super::scheduler::{Program, Programs};
 use super::shard::{Account, Shard};
@@ -55,6 +56,8 @@ pub struct Scene {
     pub roles: Vec<Role>,
     /// Whether recoverers can end before everything is over as coordinators can.
     pub recoverers_may_end: bool,
+    /// How the lock service numbers its grants.
+    pub tokens: Tokens,
     /// What may go wrong.
     pub budget: Budget,
 }
@@ -86,6 +89,7 @@ impl Scene {
             accounts: (1..=accounts).map(|id| (account(id), Account::with(balance))).collect(),
             roles: Vec::new(),
             recoverers_may_end: false,
+            tokens: Tokens::default(),
             budget,
         }
     }
@@ -115,6 +119,23 @@ impl Scene {
         self
     }
 
+    /// Gives an account another balance to begin with.
+    #[must_use]
+    pub fn with_balance(mut self, id: i64, balance: i64) -> Self {
+        let place = self.accounts.iter_mut().find(|(known, _)| known.get() == id);
+        if let Some((_, account)) = place {
+            *account = Account::with(balance);
+        }
+        self
+    }
+
+    /// Lets the lock service number its grants otherwise.
+    #[must_use]
+    pub const fn numbered(mut self, tokens: Tokens) -> Self {
+        self.tokens = tokens;
+        self
+    }
+
     /// The transfers, each once, as they were first asked for.
     #[must_use]
     pub fn transfers(&self) -> Vec<Transfer> {
@@ -138,7 +159,7 @@ impl Scene {
             let here = self.accounts.iter().filter(|(id, _)| self.routing.shard_of(*id) == shard);
             Shard::with_accounts(here.copied())
         });
-        let mut world = World::new(shards.collect(), self.budget);
+        let mut world = World::new(shards.collect(), self.tokens, self.budget);
         let processes = self.roles.iter().map(|role| role.process + 1).max().unwrap_or(0);
         for process in 0..processes {
             let mut roles = self.roles.iter().filter(|role| role.process == process);

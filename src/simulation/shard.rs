@@ -3,15 +3,23 @@
 //! Statements do what the functions of `sql/ledger/effect.sql` do at READ COMMITTED, in the same
 //! order: the leg first, then the account's row, then the decision. An insert that meets an
 //! uncommitted row of the same key waits for its owner, and so does an update of a locked row.
-//! A transaction is named by the id of the statement that began it.
+//! A transaction is named by the id of the statement that began it. Effects under locks are in
+//! `fenced`.
+
+mod fenced;
+
+pub use fenced::{FenceMark, IntentState};
 
 use std::collections::BTreeMap;
+
+use fenced::FencedStep;
 
 use super::network::{LegRow, Reply, Request};
 use crate::outcome::{Decision, LegOutcome, Refusal, Rejection};
 use crate::strategies::ending::Order;
-use crate::transfer::{AccountId, Branch, IdOrigin, LegKind, TransferId};
+use crate::transfer::{AccountId, Branch, IdOrigin, LegKind, Transfer, TransferId};
 use crate::verbs::Gid;
+use crate::verbs::locking::HolderId;
 
 /// The id of a local transaction.
 pub type Transaction = u64;
@@ -25,15 +33,26 @@ pub struct Account {
     pub held: i64,
     /// Whether it is closed.
     pub closed: bool,
-    /// The change that an open transaction has made to it; that transaction has the row's lock.
-    change: Option<(Transaction, i64)>,
+    /// Up to which grant it has been written, or claimed, under locks.
+    pub fence: FenceMark,
+    /// Who has claimed it and not written yet.
+    pub holder: Option<HolderId>,
+    /// Which open transaction has the row's lock, and what it has changed.
+    lock: Option<(Transaction, Change)>,
+}
+
+/// What an open transaction has made of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Change {
+    amount: i64,
+    fence: Option<(FenceMark, Option<HolderId>)>,
 }
 
 impl Account {
     /// An open account with this balance.
     #[must_use]
     pub const fn with(balance: i64) -> Self {
-        Self { balance, held: 0, closed: false, change: None }
+        Self { balance, held: 0, closed: false, fence: (0, 0), holder: None, lock: None }
     }
 
     fn check(&self, change: i64) -> Result<(), Rejection> {
@@ -71,6 +90,7 @@ enum Step {
     Prepare(Gid),
     Tombstone(TransferId, LegKind, LegRow),
     Decide(TransferId, Decision),
+    Fenced(FencedStep),
 }
 
 enum Stop {
@@ -85,6 +105,7 @@ pub struct Shard {
     legs: BTreeMap<(TransferId, LegKind), (LegRow, Option<Transaction>)>,
     decisions: BTreeMap<TransferId, (Decision, Option<Transaction>)>,
     prepared: Vec<(Gid, Transaction)>,
+    intents: BTreeMap<TransferId, (Transfer, IntentState)>,
 }
 
 impl Shard {
@@ -131,7 +152,10 @@ impl Shard {
     /// Whether `transaction` is still open here, prepared or not.
     #[must_use]
     pub fn is_open(&self, transaction: Transaction) -> bool {
+        let has_locked =
+            |account: &Account| account.lock.is_some_and(|(owner, _)| owner == transaction);
         self.legs.values().any(|(_, by)| *by == Some(transaction))
+            || self.accounts.values().any(has_locked)
     }
 
     /// Carries out the statement that began `transaction`, from `step` on.
@@ -173,10 +197,10 @@ impl Shard {
                 if let Err(rejection) = account.check(change) {
                     return Err(Stop::Answer(Reply::Rejected(rejection)));
                 }
-                if let Some((owner, _)) = account.change {
+                if let Some((owner, _)) = account.lock {
                     return Err(Stop::Blocked(owner));
                 }
-                account.change = Some((transaction, change));
+                account.lock = Some((transaction, Change { amount: change, fence: None }));
             }
             Step::Claim(id) => match self.decisions.get(&id) {
                 Some((_, Some(owner))) => return Err(Stop::Blocked(*owner)),
@@ -187,6 +211,7 @@ impl Shard {
             },
             Step::Commit => self.commit(transaction),
             Step::Prepare(gid) => {
+                self.flush();
                 self.prepared.push((gid, transaction));
                 self.prepared.sort_by_key(|(gid, _)| (gid.epoch, gid.attempt, gid.kind));
             }
@@ -195,6 +220,7 @@ impl Shard {
                 Some((row, None)) => return Err(Stop::Answer(Reply::Stands(*row))),
                 None => {
                     self.legs.insert((id, kind), (row, None));
+                    self.flush();
                     return Err(Stop::Answer(Reply::Placed));
                 }
             },
@@ -203,9 +229,11 @@ impl Shard {
                 Some((standing, None)) => return Err(Stop::Answer(Reply::Decision(*standing))),
                 None => {
                     self.decisions.insert(id, (wanted, None));
+                    self.flush();
                     return Err(Stop::Answer(Reply::Decision(wanted)));
                 }
             },
+            Step::Fenced(step) => return self.fenced_step(transaction, step),
         }
         Ok(())
     }
@@ -228,6 +256,7 @@ impl Shard {
                 }
                 Reply::Done
             }
+            Request::Locking(request) => self.answer_locking(request),
             _ => unreachable!("the cluster answers {request} itself"),
         }
     }
@@ -237,7 +266,7 @@ impl Shard {
         self.legs.retain(|_, (_, by)| *by != Some(transaction));
         self.decisions.retain(|_, (_, by)| *by != Some(transaction));
         for account in self.accounts.values_mut() {
-            account.change = account.change.filter(|(owner, _)| *owner != transaction);
+            account.lock = account.lock.filter(|(owner, _)| *owner != transaction);
         }
     }
 
@@ -249,13 +278,16 @@ impl Shard {
             *by = by.filter(|owner| *owner != transaction);
         }
         for account in self.accounts.values_mut() {
-            if let Some((owner, change)) = account.change
+            if let Some((owner, change)) = account.lock
                 && owner == transaction
             {
-                account.balance += change;
-                account.change = None;
+                account.balance += change.amount;
+                (account.fence, account.holder) =
+                    change.fence.unwrap_or((account.fence, account.holder));
+                account.lock = None;
             }
         }
+        self.flush();
     }
 }
 
@@ -263,7 +295,7 @@ fn effect(branch: &Branch, strategy: &'static str) -> [Step; 2] {
     let amount = branch.transfer.amount;
     let change = match branch.kind {
         LegKind::Debit => -amount.get(),
-        LegKind::Credit => amount.get(),
+        LegKind::Credit | LegKind::Refund => amount.get(),
     };
     let row = LegRow {
         outcome: LegOutcome::Applied,
@@ -330,6 +362,7 @@ fn steps(request: &Request) -> Option<Vec<Step>> {
             vec![Step::Tombstone(*id, *kind, row)]
         }
         Request::Decide(key, wanted) => vec![Step::Decide(key.transfer, *wanted)],
+        Request::Locking(request) => return fenced::steps(request),
         _ => return None,
     })
 }

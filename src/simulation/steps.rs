@@ -1,12 +1,11 @@
 //! What each choice does to the world.
 
+use super::locking::LockRequest;
 use super::network::{Reply, Request, Target};
 use super::scheduler::Programs;
 use super::shard::Progress;
 use super::world::{Budget, Progressed, State, Statement, Violation, World, epoch_of, life_of};
-use crate::strategies::ending::Order;
-use crate::transfer::{Epoch, LegKind, ShardIndex, TransferId};
-use crate::verbs::Gid;
+use crate::transfer::{AccountId, Epoch, ShardIndex};
 
 impl World {
     pub(super) fn statement(&self, id: u64) -> &Statement {
@@ -31,6 +30,7 @@ impl World {
             State::Sent => 0,
             State::Waits { step, .. } => step,
         };
+        let before = self.fences();
         let progress = match request.target() {
             Target::Shard(shard) => match &*request {
                 Request::OpenEpochs
@@ -42,6 +42,12 @@ impl World {
                 _ => self.at(shard, |rows| rows.run(id, &request, step)),
             },
             Target::File(epoch) => Progress::Answered(self.write_file(epoch, &request, task)),
+            Target::LockService => match &*request {
+                Request::Locking(LockRequest::Lock(key)) => {
+                    Progress::Answered(self.grant(key.account))
+                }
+                _ => unreachable!("{request} is not for the lock service"),
+            },
             Target::Here => unreachable!("{request} never travels"),
         };
         match progress {
@@ -52,6 +58,7 @@ impl World {
                 if is_heard { Ok(()) } else { self.give_up(id, programs) }
             }
             Progress::Answered(reply) => {
+                self.check_fences(&before, &request)?;
                 self.check_partner(&request, &reply)?;
                 let statement = self.take(id);
                 if !statement.is_awaited {
@@ -151,6 +158,7 @@ impl World {
             }
         }
         let here = Target::Shard(ShardIndex(shard));
+        self.at(ShardIndex(shard), |rows| rows.forget_lazy_commits());
         let all: Vec<u64> = self.statements.iter().map(|one| one.id).collect();
         for id in all {
             // Answering one may send others, which come after the restart.
@@ -232,54 +240,11 @@ impl World {
         Reply::Decision(*life.file.entry(key.transfer).or_insert(*wanted))
     }
 
-    /// The rule of all rules, at the moment it can be broken: a branch commits only while its
-    /// partner is applied or prepared, and is rolled back only while its partner is not applied.
-    fn check_partner(&self, request: &Request, reply: &Reply) -> Result<(), Violation> {
-        if *reply != Reply::Done {
-            return Ok(());
-        }
-        match request {
-            Request::Finish(shard, gid, Order::Commit) => {
-                let of_the_try =
-                    |other: &Gid| (other.epoch, other.attempt) == (gid.epoch, gid.attempt);
-                self.partner_stands(*shard, gid.transfer, gid.kind, of_the_try)
-            }
-            Request::ApplyAndDecide(branch, _) => {
-                self.partner_stands(branch.shard, branch.transfer.id, branch.kind, |_| true)
-            }
-            Request::Finish(shard, gid, Order::RollBack) => {
-                match self.partner_stands(*shard, gid.transfer, gid.kind, |_| false) {
-                    Ok(()) => Err(Violation(format!(
-                        "{request}: rolled back while its partner is applied"
-                    ))),
-                    Err(_) => Ok(()),
-                }
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn partner_stands(
-        &self,
-        shard: ShardIndex,
-        id: TransferId,
-        kind: LegKind,
-        of_interest: impl Fn(&Gid) -> bool,
-    ) -> Result<(), Violation> {
-        let partner = match kind {
-            LegKind::Debit => LegKind::Credit,
-            LegKind::Credit => LegKind::Debit,
-        };
-        let mut others = self.shards().enumerate();
-        let stands = others.any(|(other, rows)| {
-            other != usize::from(shard.0) && rows.has_effect(id, partner, &of_interest)
-        });
-        if stands {
-            return Ok(());
-        }
-        let (id, kind) = (super::network::short(id), kind.name());
-        Err(Violation(format!(
-            "{kind} of {id} committed on {shard} while its partner was neither applied nor prepared"
-        )))
+    /// Grants a lock, whoever holds it.
+    fn grant(&mut self, account: AccountId) -> Reply {
+        let granted = self.grants.entry(account).or_default();
+        *granted += 1;
+        let (epoch, token) = self.tokens.of(*granted);
+        Reply::Granted(epoch, token)
     }
 }

@@ -1,3 +1,5 @@
+mod locks;
+
 use super::explore::every_schedule;
 use super::random::{play, trace};
 use super::scene::{Scene, transfer};
@@ -5,15 +7,11 @@ use super::world::Budget;
 use crate::strategies::Strategy;
 use crate::transfer::IdOrigin;
 
-const TWO_CRASHES_TWO_FAULTS: Budget =
-    Budget { crashes: 2, faults: 2, sessions: 0, restarts: 0, refusals: 0 };
-const ONE_SESSION_TOO: Budget =
-    Budget { crashes: 1, faults: 1, sessions: 1, restarts: 0, refusals: 0 };
-const ONE_CRASH_ONE_REFUSAL: Budget =
-    Budget { crashes: 1, faults: 0, sessions: 0, restarts: 0, refusals: 1 };
-const ONE_CRASH_ONE_FAULT: Budget =
-    Budget { crashes: 1, faults: 1, sessions: 0, restarts: 0, refusals: 0 };
-const ONE_CRASH: Budget = Budget { crashes: 1, faults: 0, sessions: 0, restarts: 0, refusals: 0 };
+const TWO_CRASHES_TWO_FAULTS: Budget = Budget { crashes: 2, faults: 2, ..Budget::NONE };
+const ONE_SESSION_TOO: Budget = Budget { sessions: 1, ..ONE_CRASH_ONE_FAULT };
+const ONE_CRASH_ONE_REFUSAL: Budget = Budget { refusals: 1, ..ONE_CRASH };
+const ONE_CRASH_ONE_FAULT: Budget = Budget { faults: 1, ..ONE_CRASH };
+const ONE_CRASH: Budget = Budget { crashes: 1, ..Budget::NONE };
 
 /// There are two accounts, on a shard each.
 const MISSING_ACCOUNT: i64 = 4;
@@ -31,8 +29,13 @@ fn one_transfer(call: &str, target: i64, budget: Budget) -> Scene {
 }
 
 fn holds(name: &str, scene: &Scene) {
-    match every_schedule(scene, &ALL.map(strategy)) {
-        Ok(explored) => println!("{name}: {explored}"),
+    holds_for(name, scene, &ALL.map(strategy));
+}
+
+fn holds_for(name: &str, scene: &Scene, repeats: &[Strategy]) {
+    let began = std::time::Instant::now();
+    match every_schedule(scene, repeats) {
+        Ok(explored) => println!("{name}: {explored}, {:.1?}", began.elapsed()),
         Err(failure) => panic!("{name}:\n{failure}"),
     }
 }

@@ -12,11 +12,12 @@ mod choice;
 pub use choice::{Budget, Choice};
 
 use super::fingerprint::hash_of;
+use super::locking::Tokens;
 use super::network::{Reply, Request};
 use super::scheduler::{Ended, Node, Program, Programs};
 use super::shard::Shard;
 use crate::outcome::{Decision, Outcome};
-use crate::transfer::{Epoch, ShardIndex, TransferId};
+use crate::transfer::{AccountId, Epoch, ShardIndex, TransferId};
 use crate::verbs::Register;
 
 /// Something broke the rules.
@@ -148,16 +149,19 @@ pub struct World {
     pub(super) processes: Vec<Process>,
     pub(super) tasks: Vec<Task>,
     pub(super) statements: Vec<Statement>,
+    /// How often each lock was granted.
+    pub(super) grants: BTreeMap<AccountId, i32>,
+    pub(super) tokens: Tokens,
     pub(super) budget: Budget,
 }
 
 impl World {
-    /// Shards at rest.
+    /// Shards at rest, and a lock service that numbers its grants by `tokens`.
     #[must_use]
-    pub fn new(shards: Vec<Shard>, budget: Budget) -> Self {
+    pub fn new(shards: Vec<Shard>, tokens: Tokens, budget: Budget) -> Self {
         let shards = shards.into_iter().map(Kept::new).collect();
-        let (lives, processes, tasks, statements) = Default::default();
-        Self { shards, lives, processes, tasks, statements, budget }
+        let (lives, processes, tasks, statements, grants) = Default::default();
+        Self { shards, lives, processes, tasks, statements, grants, tokens, budget }
     }
 
     /// The shards.
@@ -374,6 +378,14 @@ impl World {
                 let process = &mut self.processes[process];
                 process.is_alive &= is_busy;
                 self.lives[process.life].is_locked = false;
+                Ok(())
+            }
+            Choice::Close(account) => {
+                self.budget.closings -= 1;
+                let count = u16::try_from(self.shards.len()).expect("few shards");
+                for shard in (0..count).map(ShardIndex) {
+                    self.at(shard, |rows| rows.close(account));
+                }
                 Ok(())
             }
             Choice::Restart(shard) => {

@@ -33,9 +33,7 @@
 //! Sources: Kleppmann 2016 (fencing tokens); Gray and Cheriton 1989 (leases).
 
 use crate::fail_points::FailPoint;
-use crate::outcome::{
-    AbortReason, Attempt, Decision, Outcome, Refusal, ShardError, StandingLeg, Tombstone,
-};
+use crate::outcome::{AbortReason, Attempt, Outcome, Refusal};
 use crate::strategies::lock_pair::{Locks, not_locked};
 use crate::strategies::{Coordinator, Try, ending, intents};
 use crate::transfer::{Branch, IdOrigin, Transfer};
@@ -183,16 +181,11 @@ impl DistributedLocks {
                 Claimed::Not(Attempt::LegStands) => {
                     return self.met_debit(verbs, &debit).await;
                 }
-                // The reply was lost. Either the debit ran, or now it never will.
+                // The reply was lost. Either the debit ran, and what it owes is done now, or it
+                // never will.
                 Claimed::Not(Attempt::Unknown(lost)) => {
-                    return Try::Ended(match ending::entomb(verbs, &debit).await {
-                        Tombstone::Placed => {
-                            let lost = Refusal::Aborted(AbortReason::Unreachable);
-                            self.everywhere(verbs, &debit, lost).await
-                        }
-                        Tombstone::Stands(leg) => self.go_on_from(verbs, &debit, &leg).await,
-                        Tombstone::InFlight => Outcome::InDoubt(lost),
-                    });
+                    let outcome = ending::ask_leg(verbs, &debit, lost).await;
+                    return Try::Ended(self.everywhere(verbs, &debit, outcome).await);
                 }
                 Claimed::Not(no) => return self.refused(verbs, &debit, no).await,
             }
@@ -266,47 +259,26 @@ impl DistributedLocks {
         debit: &Branch,
         refusal: Refusal,
     ) -> Outcome {
-        match verbs.record_refusal(debit, refusal, self.name()).await {
-            Ok(Tombstone::Placed) => self.everywhere(verbs, debit, refusal).await,
-            Ok(Tombstone::Stands(leg)) => self.go_on_from(verbs, debit, &leg).await,
-            // Nothing of this call is left, so the key is held by another call with the same id.
-            Ok(Tombstone::InFlight) => Outcome::Failed(ShardError {
-                shard: debit.shard,
-                sqlstate: None,
-                message: "another call with this transfer id is in flight; ask again".to_owned(),
-            }),
-            // Nothing happened; whether that is written down is not known, and does no harm.
-            Err(error) => Outcome::Failed(error),
-        }
+        // A try of another call may have made the debit in between: then what it owes is done now.
+        let outcome = ending::record(verbs, debit, refusal, self.name()).await;
+        self.everywhere(verbs, debit, outcome).await
     }
 
-    /// Goes on from the debit's leg, which an earlier call or try has left: what it owes, or why
-    /// it never will be.
-    async fn go_on_from<V: LockVerbs>(
-        &self,
-        verbs: &V,
-        debit: &Branch,
-        leg: &StandingLeg,
-    ) -> Outcome {
-        match ending::answer_of(leg, debit) {
-            Outcome::Committed => intents::answer(verbs, &debit.transfer, self.name()).await,
-            Outcome::Rejected(why) => self.everywhere(verbs, debit, Refusal::Rejected(why)).await,
-            Outcome::Aborted(why) => self.everywhere(verbs, debit, Refusal::Aborted(why)).await,
-            other => other,
-        }
-    }
-
-    /// The refusal also on the home shard, where every strategy looks for answers. The debit never
-    /// will be.
+    /// The refusal in `outcome` also on the home shard, where every strategy looks for answers.
     async fn everywhere<V: LockVerbs>(
         &self,
         verbs: &V,
         debit: &Branch,
-        refusal: Refusal,
+        outcome: Outcome,
     ) -> Outcome {
+        let refusal = match outcome {
+            Outcome::Rejected(why) => Refusal::Rejected(why),
+            Outcome::Aborted(why) => Refusal::Aborted(why),
+            other => return other,
+        };
         let [_, home] = debit.transfer.branches(verbs.routing());
         if home == *debit {
-            return Decision::Abort(refusal).into();
+            return outcome;
         }
         match ending::record(verbs, &home, refusal, self.name()).await {
             // Nothing will happen; under which name that is recorded is not known.
@@ -318,7 +290,10 @@ impl DistributedLocks {
     /// The debit's leg stands already: an earlier call, or try, made it or had it refused.
     async fn met_debit<V: LockVerbs>(&self, verbs: &V, debit: &Branch) -> Try {
         match verbs.read_leg(debit.shard, debit.transfer.id, debit.kind).await {
-            Ok(Some(leg)) => Try::Ended(self.go_on_from(verbs, debit, &leg).await),
+            Ok(Some(leg)) => Try::Ended(match ending::answer_of(&leg, debit) {
+                Outcome::Committed => intents::answer(verbs, &debit.transfer, self.name()).await,
+                other => self.everywhere(verbs, debit, other).await,
+            }),
             // It vanished between two statements: it was pruned. Look again from the start.
             Ok(None) => Try::Again(AbortReason::Serialization),
             Err(error) => Try::Ended(Outcome::Failed(error)),

@@ -8,8 +8,9 @@
 use crate::outcome::{
     AbortReason, Decision, Finish, LegOutcome, Outcome, Refusal, ShardError, StandingLeg, Tombstone,
 };
-use crate::strategies::Try;
-use crate::transfer::{Branch, LegKind, ShardIndex};
+use crate::strategies::{Try, intents};
+use crate::transfer::{Branch, ShardIndex};
+use crate::verbs::locking::LockVerbs;
 use crate::verbs::{DecisionKey, Gid, Verbs};
 
 /// How often a busy or silent shard is asked again before the question is left to recovery.
@@ -17,7 +18,7 @@ const ASKS: u32 = 5;
 
 /// Records `refusal` on the home shard and answers with what stands there. Everything that this
 /// call began is rolled back.
-pub async fn record<V: Verbs>(
+pub async fn record<V: LockVerbs>(
     verbs: &V,
     home: &Branch,
     refusal: Refusal,
@@ -25,7 +26,7 @@ pub async fn record<V: Verbs>(
 ) -> Outcome {
     match verbs.record_refusal(home, refusal, strategy).await {
         Ok(Tombstone::Placed) => Decision::Abort(refusal).into(),
-        Ok(Tombstone::Stands(leg)) => answer_of_whole(verbs, &leg, home).await,
+        Ok(Tombstone::Stands(leg)) => answer_standing(verbs, &leg, home).await,
         // Nothing of this call is left, so the key is held by another call with the same id.
         Ok(Tombstone::InFlight) => Outcome::Failed(ShardError {
             shard: home.shard,
@@ -41,7 +42,7 @@ pub async fn record<V: Verbs>(
 /// home shard, because that leg, and no other place, holds the answer: registers, tombstones and
 /// refusals of different calls may tell different reasons, and a repeated call may meet any of
 /// them first. Everything that this call began is rolled back, or will be by recovery.
-pub async fn answer_decided<V: Verbs>(
+pub async fn answer_decided<V: LockVerbs>(
     verbs: &V,
     home: &Branch,
     standing: Decision,
@@ -70,40 +71,28 @@ pub fn answer_of(leg: &StandingLeg, branch: &Branch) -> Outcome {
     }
 }
 
-/// Whether the strategy of this name makes both effects in one: there, one that is applied says that
-/// both are, or are decided to be. Under locks the debit comes first and only promises the credit.
-fn is_atomic(strategy: &str) -> bool {
-    !strategy.starts_with("lock-")
-}
-
-/// The first answer, as `leg` tells it, and the credit's leg where that one has the last word.
-pub async fn answer_of_whole<V: Verbs>(verbs: &V, leg: &StandingLeg, branch: &Branch) -> Outcome {
-    let outcome = answer_of(leg, branch);
-    if outcome != Outcome::Committed || branch.kind == LegKind::Credit || is_atomic(&leg.strategy) {
-        return outcome;
-    }
-    let credit = branch.transfer.credit(verbs.routing());
-    match verbs.read_leg(credit.shard, credit.transfer.id, credit.kind).await {
-        Ok(Some(leg)) => answer_of(&leg, &credit),
-        Ok(None) => Outcome::InDoubt(ShardError {
-            shard: credit.shard,
-            sqlstate: None,
-            message: "the debit is made and the credit still owed; run recover".to_owned(),
-        }),
-        Err(error) => Outcome::InDoubt(error),
+/// The first answer, where `leg` stands in the way of `branch`. A debit that was made under locks
+/// is half of one: another call with this id owes the credit, and may yet have to refund it. So the
+/// promise is kept first.
+async fn answer_standing<V: LockVerbs>(verbs: &V, leg: &StandingLeg, branch: &Branch) -> Outcome {
+    match answer_of(leg, branch) {
+        Outcome::Committed if intents::promises_more(leg, branch) => {
+            intents::answer(verbs, &branch.transfer, intents::ON_BEHALF).await
+        }
+        outcome => outcome,
     }
 }
 
 /// Ends a try in which `branch` met a leg of its own id. An effect that ran says that all did; of
 /// one that never will, the leg on the home shard has the answer.
-pub async fn read_standing_leg<V: Verbs>(
+pub async fn read_standing_leg<V: LockVerbs>(
     verbs: &V,
     branch: &Branch,
     home: &Branch,
     strategy: &'static str,
 ) -> Try {
     match verbs.read_leg(branch.shard, branch.transfer.id, branch.kind).await {
-        Ok(Some(leg)) => match answer_of_whole(verbs, &leg, branch).await {
+        Ok(Some(leg)) => match answer_standing(verbs, &leg, branch).await {
             Outcome::Aborted(_) | Outcome::Rejected(_) if branch != home => {
                 let superseded = Refusal::Aborted(AbortReason::Superseded);
                 Try::Ended(record(verbs, home, superseded, strategy).await)
@@ -140,25 +129,17 @@ pub async fn ask<V: Verbs>(
 
 /// Places a tombstone for an effect whose reply was lost, and answers with what stands: the
 /// tombstone, or the effect that ran after all.
-pub async fn ask_leg<V: Verbs>(verbs: &V, branch: &Branch, lost: ShardError) -> Outcome {
-    match entomb(verbs, branch).await {
-        Tombstone::Placed => Outcome::Aborted(AbortReason::Unreachable),
-        Tombstone::Stands(leg) => answer_of_whole(verbs, &leg, branch).await,
-        Tombstone::InFlight => Outcome::InDoubt(lost),
-    }
-}
-
-/// Places a tombstone, again and again while its shard is silent or the effect in flight.
-pub async fn entomb<V: Verbs>(verbs: &V, branch: &Branch) -> Tombstone {
+pub async fn ask_leg<V: LockVerbs>(verbs: &V, branch: &Branch, lost: ShardError) -> Outcome {
     let mut asked = 1;
     loop {
         match verbs.entomb(branch.shard, branch.transfer.id, branch.kind).await {
-            Ok(tombstone @ (Tombstone::Placed | Tombstone::Stands(_))) => return tombstone,
+            Ok(Tombstone::Placed) => return Outcome::Aborted(AbortReason::Unreachable),
+            Ok(Tombstone::Stands(leg)) => return answer_standing(verbs, &leg, branch).await,
             Ok(Tombstone::InFlight) | Err(_) if asked < ASKS => {
                 asked += 1;
                 verbs.back_off(asked).await;
             }
-            Ok(Tombstone::InFlight) | Err(_) => return Tombstone::InFlight,
+            Ok(Tombstone::InFlight) | Err(_) => return Outcome::InDoubt(lost),
         }
     }
 }

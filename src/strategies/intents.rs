@@ -6,13 +6,33 @@
 //! comes only after the credit's leg is there and not applied.
 
 use crate::outcome::{
-    AbortReason, Attempt, LegOutcome, Outcome, Refusal, Rejection, ShardError, Tombstone,
+    AbortReason, Attempt, LegOutcome, Outcome, Refusal, Rejection, ShardError, StandingLeg,
+    Tombstone,
 };
-use crate::transfer::Transfer;
+use crate::strategies::LockServiceName;
+use crate::transfer::{Branch, LegKind, Transfer};
 use crate::verbs::locking::LockVerbs;
 
 /// How often a shard that is in the way is asked again before the rest is left to recovery.
 const ASKS: u32 = 5;
+
+/// What a leg is recorded under by whoever keeps the promise of a strategy that is not its own.
+pub const ON_BEHALF: &str = "recovery";
+
+/// Whether `leg` was written under locks, or to keep a promise made under locks: no register
+/// binds it.
+#[must_use]
+pub fn is_under_locks(leg: &StandingLeg) -> bool {
+    leg.strategy == ON_BEHALF
+        || LockServiceName::ALL.iter().any(|service| service.strategy() == leg.strategy)
+}
+
+/// Whether `leg`, which is applied and stands for `branch`, may be all that there is of its
+/// transfer: of two effects under locks, the debit is made first.
+#[must_use]
+pub fn promises_more(leg: &StandingLeg, branch: &Branch) -> bool {
+    branch.kind == LegKind::Debit && is_under_locks(leg)
+}
 
 /// What became of an intent.
 #[derive(Debug, Clone, PartialEq, Eq)]

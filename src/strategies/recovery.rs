@@ -17,6 +17,7 @@
 //! | abort | yes | | `ROLLBACK PREPARED`, and a tombstone, so that no late attempt runs |
 //! | abort in a table | gone since | applied | heuristic damage: somebody committed it by hand |
 //! | abort in a file | gone since | applied | a later call with the same id went through |
+//! | abort in a table | gone since | applied under locks | so did another, which asks no register |
 //! | register silent | any | any | in doubt; listed; never guessed |
 //!
 //! Then it keeps the promises of open intents, as whoever comes next under a lock would: `intents`.
@@ -38,7 +39,7 @@ use crate::verbs::locking::{Concerning, Intent, LockVerbs};
 use crate::verbs::{Gid, Liveness, PreparedBranch, Register};
 
 /// What the legs that recovery writes are recorded under.
-const NAME: &str = "recovery";
+const NAME: &str = intents::ON_BEHALF;
 
 /// What one pass did and what it left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -317,10 +318,13 @@ async fn roll_back<V: LockVerbs>(
     match verbs.entomb(shard, gid.transfer, gid.kind).await {
         // In flight: a later attempt at the same id, which will meet the verdict by itself.
         Ok(Tombstone::Placed | Tombstone::InFlight) => {}
-        // A table's abort binds every attempt at the transfer; a file's only those of its epoch, so
-        // a later call of the same id may have gone through.
+        // A table's abort binds every attempt at the transfer but those under locks, which ask no
+        // register; a file's only those of its epoch. So another call of the same id may have gone
+        // through.
         Ok(Tombstone::Stands(leg))
-            if leg.outcome == LegOutcome::Applied && gid.register == Register::Table =>
+            if leg.outcome == LegOutcome::Applied
+                && gid.register == Register::Table
+                && !intents::is_under_locks(&leg) =>
         {
             let verdict = Decision::Abort(Refusal::Aborted(AbortReason::Superseded));
             recovered.damage.push((shard, gid, verdict));

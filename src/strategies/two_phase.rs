@@ -246,13 +246,13 @@ impl Ballot {
         ending::finish(verbs, branch.shard, gid, Order::Commit).await
     }
 
-    async fn answer<V: Verbs>(&self, verbs: &V, standing: Decision) -> Outcome {
+    async fn answer<V: LockVerbs>(&self, verbs: &V, standing: Decision) -> Outcome {
         ending::answer_decided(verbs, self.home(), standing, NAME).await
     }
 
     /// Ends a try in which somebody did not vote yes. Nobody but this coordinator can decide
     /// `commit`, and it never will for this attempt, so branches are rolled back at once.
-    async fn abandon<V: Verbs>(&self, verbs: &V, votes: [Option<Attempt>; 2]) -> Try {
+    async fn abandon<V: LockVerbs>(&self, verbs: &V, votes: [Option<Attempt>; 2]) -> Try {
         // What had prepared is left behind: recovery writes `abort` and rolls it back.
         verbs.reached(FailPoint::TwoPhaseRefused).await;
 

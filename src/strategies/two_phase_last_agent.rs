@@ -31,7 +31,7 @@ use crate::strategies::two_phase::Ack;
 use crate::strategies::{Coordinator, Try};
 use crate::transfer::{Branch, Transfer};
 use crate::verbs::locking::LockVerbs;
-use crate::verbs::{Gid, Preparation, Register, Statements, Verbs};
+use crate::verbs::{Gid, Preparation, Register, Statements};
 
 /// The strategy's name.
 pub const NAME: &str = "2pc-last-agent";
@@ -131,7 +131,7 @@ impl Coordinator for TwoPhaseLastAgent {
 /// Ends a try after which it is not known whether A is, or will be, prepared. Only seeing the
 /// branch go is knowledge; otherwise home is asked by writing, and recovery rolls A back on the
 /// strength of what then stands there.
-async fn ask_home<V: Verbs>(
+async fn ask_home<V: LockVerbs>(
     verbs: &V,
     other: &Branch,
     home: &Branch,
@@ -148,7 +148,7 @@ async fn ask_home<V: Verbs>(
 }
 
 /// Ends a try in which `branch` said `no` and nothing is prepared any more.
-async fn refused<V: Verbs>(
+async fn refused<V: LockVerbs>(
     verbs: &V,
     branch: &Branch,
     home: &Branch,

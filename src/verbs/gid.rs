@@ -110,7 +110,8 @@ impl FromStr for Gid {
                 },
                 home: ShardIndex(fields.next()?.parse().ok()?),
                 transfer: fields.next()?.parse().ok()?,
-                kind: LegKind::from_name(fields.next()?)?,
+                // A refund is never prepared.
+                kind: LegKind::from_name(fields.next()?).filter(|kind| *kind != LegKind::Refund)?,
                 attempt: fields.next()?.parse().ok()?,
             };
             // Only the canonical spelling is ours: a name that differs in case, sign or leading

@@ -9,6 +9,7 @@ use shardbank::transfer::{IdOrigin, Transfer};
 
 use crate::bank::{self, Bank, OPENING_BALANCE};
 use crate::doomed::{Doomed, run, said};
+use crate::support::lock_flags;
 
 const AMOUNT: i64 = 5;
 
@@ -25,6 +26,9 @@ const STRATEGIES: &[&str] = &[
     "2pc-last-agent:ack=early",
     "lock-advisory",
     "lock-lease",
+    "lock-redis",
+    "lock-etcd",
+    "lock-zookeeper",
 ];
 
 const PIPELINED: &[&str] = &["2pc", "2pc:log=file"];
@@ -36,8 +40,8 @@ const TWO_PHASE: &[&str] = &[
     "2pc:log=file,statements=one-by-one",
     "2pc:ack=early",
 ];
-/// Of those under locks, the services that need no server of their own.
-const LOCKS: &[&str] = &["lock-advisory", "lock-lease"];
+const LOCKS: &[&str] =
+    &["lock-advisory", "lock-lease", "lock-redis", "lock-etcd", "lock-zookeeper"];
 const LAST_AGENT: &[&str] =
     &["2pc-last-agent", "2pc-last-agent:statements=one-by-one", "2pc-last-agent:ack=early"];
 
@@ -91,7 +95,8 @@ fn recipe(point: FailPoint) -> Recipe {
             (LOCKS, 0..=0, Committed)
         }
         P::LocksRefused | P::LocksRefusalRecorded => (LOCKS, 0..=0, Refused),
-        P::RecoveryIntentsListed => (LOCKS, 0..=0, Committed),
+        // Recovery takes no lock, so whose it was makes no difference to it.
+        P::RecoveryIntentsListed => (&["lock-advisory", "lock-lease"], 0..=0, Committed),
         // What is left has tests of its own: `naive`.
         P::NaiveRead | P::NaiveDebited => (&[], 0..=0, Committed),
         P::RecoveryListed | P::RecoveryDecided => {
@@ -144,7 +149,9 @@ impl Order {
             words.extend(["--lock-ttl", "1000"]);
         }
         words.extend(more);
-        words.into_iter().map(str::to_owned).collect()
+        let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+        words.extend(lock_flags(self.strategy));
+        words
     }
 
     /// Starts it, to die at `point`. The id is given, or made by the tool and then read.
@@ -315,6 +322,10 @@ deaths! {
     every_death_under_advisory_locks_is_recovered_to_its_verdict:
         "lock-advisory", recovering: false;
     every_death_under_leases_is_recovered_to_its_verdict: "lock-lease", recovering: false;
+    every_death_under_locks_of_redis_is_recovered_to_its_verdict: "lock-redis", recovering: false;
+    every_death_under_locks_of_etcd_is_recovered_to_its_verdict: "lock-etcd", recovering: false;
+    every_death_under_locks_of_zookeeper_is_recovered_to_its_verdict:
+        "lock-zookeeper", recovering: false;
     every_death_of_the_recovery_of_advisory_locks_is_recovered_from:
         "lock-advisory", recovering: true;
     every_death_of_the_recovery_of_leases_is_recovered_from: "lock-lease", recovering: true;

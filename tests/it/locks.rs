@@ -20,7 +20,8 @@ use crate::doomed::{Doomed, run, said};
 
 /// What a lease is granted for in these tests, and how long others wait for it.
 const TERMS: [&str; 4] = ["--lock-ttl", "1000", "--lock-wait", "20000"];
-const STRATEGIES: [&str; 2] = ["lock-lease", "lock-advisory"];
+const STRATEGIES: [&str; 5] =
+    ["lock-lease", "lock-advisory", "lock-redis", "lock-etcd", "lock-zookeeper"];
 
 fn words(order: &Order, more: &[&str]) -> Vec<String> {
     let id = order.transfer.id.to_string();

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{State, Statement, World};
 use crate::simulation::network::Target;
+use crate::transfer::AccountId;
 
 /// How much may still go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -18,6 +19,14 @@ pub struct Budget {
     pub restarts: u8,
     /// Statements that a server may turn away (deadlock, no slot, busy).
     pub refusals: u8,
+    /// Accounts that may be closed.
+    pub closings: u8,
+}
+
+impl Budget {
+    /// Nothing goes wrong.
+    pub const NONE: Self =
+        Self { crashes: 0, faults: 0, sessions: 0, restarts: 0, refusals: 0, closings: 0 };
 }
 
 /// What can happen next.
@@ -39,6 +48,8 @@ pub enum Choice {
     LoseSession(usize),
     /// A shard restarts.
     Restart(u16),
+    /// An account is closed.
+    Close(AccountId),
 }
 
 impl World {
@@ -79,13 +90,18 @@ impl World {
             let count = u16::try_from(self.shards.len()).expect("few shards");
             choices.extend((0..count).map(Choice::Restart));
         }
+        if self.budget.closings > 0 {
+            let accounts = self.shards().flat_map(|shard| shard.accounts());
+            let open = accounts.filter(|(_, account)| account.can_be_closed());
+            choices.extend(open.map(|(id, _)| Choice::Close(id)));
+        }
         choices
     }
 
     fn is_open(&self, statement: &Statement, blocker: u64) -> bool {
         match statement.request.target() {
             Target::Shard(shard) => self.shards[usize::from(shard.0)].shard.is_open(blocker),
-            Target::File(_) | Target::Here => false,
+            Target::File(_) | Target::LockService | Target::Here => false,
         }
     }
 
@@ -96,7 +112,9 @@ impl World {
             | Choice::GiveUp(id)
             | Choice::LockTimeout(id)
             | Choice::TurnAway(id) => self.statements.iter().find(|one| one.id == id),
-            Choice::Crash(_) | Choice::LoseSession(_) | Choice::Restart(_) => None,
+            Choice::Crash(_) | Choice::LoseSession(_) | Choice::Restart(_) | Choice::Close(_) => {
+                None
+            }
         }
     }
 
@@ -131,6 +149,7 @@ impl fmt::Display for Choice {
             Self::Crash(process) => write!(f, "process {process} is killed"),
             Self::LoseSession(process) => write!(f, "process {process} loses its epoch's lock"),
             Self::Restart(shard) => write!(f, "shard {shard} restarts"),
+            Self::Close(account) => write!(f, "account {account} is closed"),
         }
     }
 }

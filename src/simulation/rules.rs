@@ -1,0 +1,109 @@
+//! What must hold at every step: rules that are checked at the moment they can be broken.
+
+use super::locking::LockRequest;
+use super::network::{Reply, Request, short};
+use super::shard::FenceMark;
+use super::world::{Violation, World};
+use crate::outcome::LegOutcome;
+use crate::strategies::ending::Order;
+use crate::transfer::{AccountId, LegKind, ShardIndex, TransferId};
+use crate::verbs::Gid;
+
+impl World {
+    /// How far each account's fence is.
+    pub(super) fn fences(&self) -> Vec<(AccountId, FenceMark)> {
+        let accounts = self.shards().flat_map(|shard| shard.accounts());
+        accounts.map(|(id, account)| (id, account.fence)).collect()
+    }
+
+    /// No fence falls, whoever writes.
+    pub(super) fn check_fences(
+        &self,
+        before: &[(AccountId, FenceMark)],
+        request: &Request,
+    ) -> Result<(), Violation> {
+        for ((id, was), (_, is)) in before.iter().zip(self.fences()) {
+            if is < *was {
+                let told = format!("{request}: the fence of account {id} fell, {was:?} to {is:?}");
+                return Err(Violation(told));
+            }
+        }
+        Ok(())
+    }
+
+    /// The rule of all rules: a branch commits only while its partner is applied or prepared, and
+    /// is rolled back only while its partner is not applied; a credit under locks comes after its
+    /// debit, and a refund after the credit's leg that says it never will be.
+    pub(super) fn check_partner(&self, request: &Request, reply: &Reply) -> Result<(), Violation> {
+        if *reply != Reply::Done {
+            return Ok(());
+        }
+        match request {
+            Request::Finish(shard, gid, Order::Commit) => {
+                let of_the_try =
+                    |other: &Gid| (other.epoch, other.attempt) == (gid.epoch, gid.attempt);
+                self.partner_stands(*shard, gid.transfer, gid.kind, of_the_try)
+            }
+            Request::ApplyAndDecide(branch, _) => {
+                self.partner_stands(branch.shard, branch.transfer.id, branch.kind, |_| true)
+            }
+            Request::Finish(shard, gid, Order::RollBack) => {
+                // An effect that an intent answers for is no partner of this branch: another
+                // call with the same id made it, under locks.
+                let is_other_calls = self.shards().any(|rows| rows.intent(gid.transfer).is_some());
+                match self.partner_stands(*shard, gid.transfer, gid.kind, |_| false) {
+                    Ok(()) if !is_other_calls => Err(Violation(format!(
+                        "{request}: rolled back while its partner is applied"
+                    ))),
+                    _ => Ok(()),
+                }
+            }
+            Request::Locking(LockRequest::Credit(branch, ..))
+            | Request::Locking(LockRequest::CreditIntended(branch, _)) => {
+                let id = branch.transfer.id;
+                let is_debited = self.outcome(id, LegKind::Debit) == Some(LegOutcome::Applied);
+                if is_debited && self.outcome(id, LegKind::Refund).is_none() {
+                    return Ok(());
+                }
+                Err(Violation(format!("{request}: it is not debited, or was refunded")))
+            }
+            Request::Locking(LockRequest::Refund(branch, _)) => {
+                match self.outcome(branch.transfer.id, LegKind::Credit) {
+                    Some(LegOutcome::Rejected(_) | LegOutcome::Empty) => Ok(()),
+                    other => Err(Violation(format!("{request}: the credit's leg is {other:?}"))),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the committed leg of this kind says, on whichever shard.
+    fn outcome(&self, id: TransferId, kind: LegKind) -> Option<LegOutcome> {
+        self.shards().find_map(|shard| shard.leg(id, kind)).map(|leg| leg.outcome)
+    }
+
+    fn partner_stands(
+        &self,
+        shard: ShardIndex,
+        id: TransferId,
+        kind: LegKind,
+        of_interest: impl Fn(&Gid) -> bool,
+    ) -> Result<(), Violation> {
+        let partner = match kind {
+            LegKind::Debit => LegKind::Credit,
+            LegKind::Credit => LegKind::Debit,
+            LegKind::Refund => return Err(Violation("a refund is no branch".to_owned())),
+        };
+        let mut others = self.shards().enumerate();
+        let stands = others.any(|(other, rows)| {
+            other != usize::from(shard.0) && rows.has_effect(id, partner, &of_interest)
+        });
+        if stands {
+            return Ok(());
+        }
+        let (id, kind) = (short(id), kind.name());
+        Err(Violation(format!(
+            "{kind} of {id} committed on {shard} while its partner was neither applied nor prepared"
+        )))
+    }
+}
