@@ -15,7 +15,7 @@ use crate::support::executable;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A command of the tool on this bank.
-fn shardbank(bank: &Bank, arguments: &[&str]) -> Command {
+pub fn shardbank(bank: &Bank, arguments: &[&str]) -> Command {
     let mut command = Command::new(executable());
     command
         .args(arguments)

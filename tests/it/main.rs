@@ -25,6 +25,8 @@ mod lock_checks;
 #[cfg(test)]
 mod lock_etcd;
 #[cfg(test)]
+mod lock_leftovers;
+#[cfg(test)]
 mod lock_outages;
 #[cfg(test)]
 mod lock_redis;
