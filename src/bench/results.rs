@@ -55,6 +55,8 @@ pub struct ClusterFacts {
     pub local: bool,
     /// Its shards in order.
     pub shards: Vec<ShardFacts>,
+    /// Private lock servers that were started beside it, and how durable each is, in words.
+    pub lock_servers: Vec<String>,
 }
 
 /// A strategy that was left out.

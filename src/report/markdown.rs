@@ -92,6 +92,9 @@ fn surroundings(results: &Results) -> String {
             ));
         }
     }
+    for server in results.clusters.iter().flat_map(|cluster| &cluster.lock_servers) {
+        text.push_str(&format!("- lock server: {}\n", escaped(server)));
+    }
     for warning in &results.warnings {
         text.push_str(&format!("- warning: {}\n", escaped(warning)));
     }

@@ -41,6 +41,9 @@ pub fn table(results: &Results, width: Option<u16>) -> String {
         }
         text.push('\n');
     }
+    for server in results.clusters.iter().flat_map(|cluster| &cluster.lock_servers) {
+        text.push_str(&format!("lock server: {server}\n"));
+    }
     for warning in &results.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }
