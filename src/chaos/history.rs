@@ -211,9 +211,13 @@ impl Told {
         let both = legs.len() == 2
             && has(LegKind::Debit, self.source, -self.amount)
             && has(LegKind::Credit, self.target, self.amount);
+        let neither = legs.is_empty()
+            || legs.len() == 2
+                && has(LegKind::Debit, self.source, -self.amount)
+                && has(LegKind::Refund, self.source, self.amount);
         match due {
             Due::Both | Due::BothOrNeither if both => None,
-            Due::Neither | Due::BothOrNeither if legs.is_empty() => None,
+            Due::Neither | Due::BothOrNeither if neither => None,
             _ => Some(format!("told {:?}, and the ledger holds {legs:?}", self.answers)),
         }
     }

@@ -40,6 +40,7 @@ pub const MIX: &[&str] = &[
     "2pc:log=file,ack=early",
     "2pc-last-agent",
     "2pc-last-agent:ack=early",
+    "lock-lease",
 ];
 
 /// What every scenario needs to know.

@@ -19,11 +19,16 @@ use crate::chaos::{ChaosError, MIX, Options};
 use crate::cli::chaos::{ChaosArguments, ChaosLoad, ChaosScenario, WorkerArguments};
 use crate::ledger::pools::PoolSettings;
 use crate::ledger::postgres::PostgresVerbs;
-use crate::strategies::Strategy;
+use crate::locks::backend::Backend;
 use crate::strategies::name::split_list;
+use crate::strategies::{LockServiceName, Strategy};
+use crate::verbs::locking::LockTerms;
 
 /// Connections to a shard beside the clients': committers', recovery's, the epoch's.
 const SPARE_CONNECTIONS: u32 = 8;
+/// What a dead worker held is waited for no longer than that.
+const LOCK_TERMS: LockTerms =
+    LockTerms { ttl: Duration::from_secs(1), wait: Duration::from_secs(3) };
 
 /// Runs a scenario, or its load.
 ///
@@ -134,7 +139,13 @@ fn strategies(names: &[String]) -> Result<Vec<Strategy>, Stop> {
 async fn load_shards(arguments: &WorkerArguments) -> Result<(), Stop> {
     let names: Vec<String> =
         arguments.strategies.iter().flat_map(|text| split_list(text)).collect();
-    let strategies = strategies(&names)?;
+    let wanted = Work {
+        clients: arguments.clients,
+        accounts: arguments.accounts,
+        seed: arguments.seed,
+        strategies: strategies(&names)?,
+        recovers: arguments.recovers,
+    };
     let targets = required_shards(&arguments.shards)?;
     let connections = arguments.clients + SPARE_CONNECTIONS;
     let cluster = open(targets, connections, connections).await?;
@@ -143,18 +154,41 @@ async fn load_shards(arguments: &WorkerArguments) -> Result<(), Stop> {
         connections: usize::try_from(connections).unwrap_or(usize::MAX),
         ..settings(&arguments.coordinator)
     };
-    let verbs = PostgresVerbs::new(context, settings);
+    let verbs =
+        under_locks(PostgresVerbs::new(context, settings), &wanted.strategies, connections).await?;
     let journal = Journal::create(&arguments.history)?;
-    let wanted = Work {
-        clients: arguments.clients,
-        accounts: arguments.accounts,
-        seed: arguments.seed,
-        strategies,
-        recovers: arguments.recovers,
-    };
     work(&verbs, &journal, &wanted, end_of_input()).await?;
     verbs.retire().await;
     Ok(())
+}
+
+/// `verbs` with the locks that `strategies` work under, if any does. One value has one service.
+async fn under_locks(
+    verbs: PostgresVerbs,
+    strategies: &[Strategy],
+    clients: u32,
+) -> Result<PostgresVerbs, Stop> {
+    let mut services = strategies.iter().filter_map(Strategy::lock_service);
+    let Some(service) = services.next() else { return Ok(verbs) };
+    let backend = match service {
+        LockServiceName::Advisory => Backend::Advisory,
+        LockServiceName::Lease => Backend::Lease,
+        _ => {
+            return Err(Stop::new(
+                Exit::Usage,
+                "chaos knows the locks lock-advisory and lock-lease; try the others with \
+                 scripts/chaos",
+            ));
+        }
+    };
+    if services.any(|other| other != service) {
+        return Err(Stop::new(Exit::Usage, "chaos takes locks of one service at a time"));
+    }
+    let clients = usize::try_from(clients).unwrap_or(usize::MAX);
+    let pools = verbs.pools();
+    let opened = backend.open(pools.cluster(), pools.presence(), clients, LOCK_TERMS).await;
+    let opened = opened.map_err(|error| Stop::new(Exit::Failed, error.to_string()))?;
+    Ok(verbs.with_locks(opened, LOCK_TERMS))
 }
 
 /// Raised when standard input closes: whoever started this process is gone or has had enough.
