@@ -11,6 +11,7 @@ use crate::transfer::IdOrigin;
 
 const LOCKS: &str = "lock-lease";
 const REPEATS: [&str; 4] = [LOCKS, ALL[0], ALL[1], ALL[2]];
+const NONE: Budget = Budget::NONE;
 /// No further credit fits.
 const FULL: i64 = i64::MAX - 20;
 
@@ -86,8 +87,8 @@ fn two_transfers_in_opposite_directions_under_locks_break_no_promise() {
 
 #[test]
 fn recovery_beside_two_transfers_under_locks_breaks_no_promise() {
-    for balances in BALANCES {
-        let scene = there_and_back([LOCKS; 2], balances, ONE_CRASH).recovering(2);
+    for (balances, budget) in BALANCES.into_iter().zip([NONE, NONE, ONE_CRASH]) {
+        let scene = there_and_back([LOCKS; 2], balances, budget).recovering(2);
         hold(&format!("there and back, {balances:?}, recovery beside it"), &scene);
     }
 }
@@ -116,7 +117,7 @@ fn an_account_that_is_closed_under_a_lock_breaks_no_promise() {
 
 #[test]
 fn a_shard_that_forgets_a_closed_intent_breaks_no_promise() {
-    let budget = Budget { restarts: 2, ..ONE_CRASH_ONE_FAULT };
+    let budget = Budget { restarts: 1, ..ONE_CRASH_ONE_FAULT };
     for way in ways() {
         let scene = one(LOCKS, way, IdOrigin::Fresh, budget).recovering(1);
         hold(&format!("{LOCKS} {}, shards restart", way.0), &scene);
@@ -135,8 +136,7 @@ fn statements_under_locks_that_are_turned_away_break_no_promise() {
 #[test]
 fn two_passes_of_recovery_at_one_intent_break_no_promise() {
     for way in &ways()[..4] {
-        let scene = one(LOCKS, *way, IdOrigin::Fresh, ONE_CRASH_ONE_FAULT);
-        let scene = scene.recovering(1).recovering(2);
+        let scene = one(LOCKS, *way, IdOrigin::Fresh, ONE_CRASH).recovering(1).recovering(2);
         hold(&format!("{LOCKS} {}, two passes", way.0), &scene);
     }
 }
@@ -146,7 +146,7 @@ fn recovery_beside_two_calls_with_one_id_breaks_no_promise() {
     for second in REPEATS {
         for way in &ways()[..4] {
             let again = transfer(1, way.1, way.2, 30, IdOrigin::MayBeRepeated);
-            let scene = one(LOCKS, *way, IdOrigin::MayBeRepeated, ONE_CRASH)
+            let scene = one(LOCKS, *way, IdOrigin::MayBeRepeated, NONE)
                 .calling(1, &strategy(second), again)
                 .recovering(2);
             hold(&format!("{LOCKS} beside {second} {}, recovery", way.0), &scene);
