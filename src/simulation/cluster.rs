@@ -80,6 +80,17 @@ pub struct SimulatedVerbs {
     routing: Routing,
     /// Which task of its process: attempts never repeat within a process.
     task: u64,
+    plant: Option<Plant>,
+}
+
+/// A bug that is put between the protocols and the shards, for the test of the tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plant {
+    /// That a target refuses is taken for recorded without asking it: the refund does not wait
+    /// until the credit's leg is final.
+    RefusalOfCredit,
+    /// What an intent promises is credited without a leg that says so.
+    CreditWithoutLeg,
 }
 
 /// More tries than a task ever makes.
@@ -88,8 +99,8 @@ const ATTEMPTS_OF_A_TASK: u64 = 1000;
 impl SimulatedVerbs {
     /// The verbs of task `task`, which leaves its calls in `mailbox`.
     #[must_use]
-    pub const fn new(mailbox: Mailbox, routing: Routing, task: u64) -> Self {
-        Self { mailbox, routing, task }
+    pub const fn new(mailbox: Mailbox, routing: Routing, task: u64, plant: Option<Plant>) -> Self {
+        Self { mailbox, routing, task, plant }
     }
 
     async fn attempt(&self, shard: ShardIndex, request: Request) -> Attempt {
@@ -201,6 +212,9 @@ impl Verbs for SimulatedVerbs {
         refusal: Refusal,
         strategy: &'static str,
     ) -> Result<Tombstone, ShardError> {
+        if self.plant == Some(Plant::RefusalOfCredit) && branch.kind == LegKind::Credit {
+            return Ok(Tombstone::Placed);
+        }
         self.tombstone(branch.shard, Request::RecordRefusal(*branch, refusal, strategy)).await
     }
 

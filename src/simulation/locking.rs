@@ -24,6 +24,8 @@ pub enum LockRequest {
     Credit(Branch, Fence, &'static str),
     /// The credit that an intent promises.
     CreditIntended(Branch, &'static str),
+    /// The same without its leg: a planted bug.
+    CreditWithoutLeg(Branch),
     /// A debit made good.
     Refund(Branch, &'static str),
     /// Notes that the credit is there.
@@ -46,6 +48,7 @@ impl LockRequest {
             | Self::Debit(Branch { shard, .. }, ..)
             | Self::Credit(Branch { shard, .. }, ..)
             | Self::CreditIntended(Branch { shard, .. }, _)
+            | Self::CreditWithoutLeg(Branch { shard, .. })
             | Self::Refund(Branch { shard, .. }, _)
             | Self::CloseIntent(Branch { shard, .. })
             | Self::OpenIntents(shard, _)
@@ -78,6 +81,7 @@ impl LockRequest {
             | Self::Debit(..)
             | Self::Credit(..)
             | Self::CreditIntended(..)
+            | Self::CreditWithoutLeg(_)
             | Self::Refund(..)
             | Self::WriteBalance(..) => Some(Reply::Retry(AbortReason::Deadlock)),
         }
@@ -94,6 +98,7 @@ impl fmt::Display for LockRequest {
             Self::Debit(b, fence, _) => write!(f, "debit {} with intent {}", of(b), under(fence)),
             Self::Credit(b, fence, _) => write!(f, "credit {} {}", of(b), under(fence)),
             Self::CreditIntended(b, by) => write!(f, "credit {} as intended, by {by}", of(b)),
+            Self::CreditWithoutLeg(b) => write!(f, "credit {} without a leg", of(b)),
             Self::Refund(b, by) => write!(f, "refund {}, by {by}", of(b)),
             Self::CloseIntent(b) => write!(f, "close the intent of {}", short(b.transfer.id)),
             Self::OpenIntents(shard, [None, None]) => write!(f, "open intents on {shard}"),

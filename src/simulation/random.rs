@@ -7,6 +7,7 @@
 
 use super::check::Inspector;
 use super::explore::{Explored, Failure};
+use super::locking::Tokens;
 use super::scene::{Scene, account, transfer};
 use super::scheduler::Programs;
 use super::shard::Account;
@@ -46,7 +47,7 @@ impl Dice {
     }
 }
 
-const CALLS: [&str; 9] = [
+const CALLS: [&str; 12] = [
     "2pc",
     "2pc:log=file",
     "2pc-last-agent",
@@ -56,6 +57,9 @@ const CALLS: [&str; 9] = [
     "2pc:log=file,ack=early",
     "2pc:log=file,visit=parallel",
     "2pc-last-agent:ack=early",
+    "lock-lease",
+    "lock-advisory",
+    "lock-etcd:one-shard=local",
 ];
 
 const TRANSFERS: u128 = 3;
@@ -89,10 +93,11 @@ fn shape(dice: &mut Dice) -> Shape {
         sessions: dice.up_to(1),
         restarts: u8::from(dice.percent(25)),
         refusals: dice.up_to(2),
-        closings: 0,
+        closings: u8::from(dice.percent(15)),
     };
     let mut scene = Scene::new(shards, accounts, 100, budget);
     scene.recoverers_may_end = dice.percent(50);
+    scene.tokens = dice.pick(&Tokens::ALL);
     if dice.percent(20) {
         let balance = dice.pick(&[0, 100, i64::MAX - 20]);
         let mut odd = Account::with(balance);
@@ -200,7 +205,7 @@ pub fn trace(seed: u64) -> Vec<String> {
 fn play_into(seed: u64, mut lines: Option<&mut Vec<String>>) -> Result<Played, (Violation, u64)> {
     let mut dice = Dice(seed);
     let Shape { scene, repeat, wrong_percent, sticky_percent } = shape(&mut dice);
-    let mut programs = Programs::new(scene.routing);
+    let mut programs = Programs::new(scene.routing, scene.plant);
     let mut world = scene.open(&mut programs).map_err(|violation| (violation, 0))?;
     if let Some(lines) = &mut lines {
         lines.extend(scene.roles.iter().map(|role| format!("given: {role}")));

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 use uuid::Uuid;
 
+use super::cluster::Plant;
 use super::locking::Tokens;
 use super::network::short;
 use super::scheduler::{Program, Programs};
@@ -60,6 +61,8 @@ pub struct Scene {
     pub tokens: Tokens,
     /// What may go wrong.
     pub budget: Budget,
+    /// Which bug is planted.
+    pub plant: Option<Plant>,
 }
 
 /// An account number.
@@ -91,6 +94,7 @@ impl Scene {
             recoverers_may_end: false,
             tokens: Tokens::default(),
             budget,
+            plant: None,
         }
     }
 
@@ -116,6 +120,13 @@ impl Scene {
         if let Some(role) = self.roles.last_mut() {
             role.follows = Some(other);
         }
+        self
+    }
+
+    /// Plants a bug.
+    #[must_use]
+    pub const fn planting(mut self, plant: Plant) -> Self {
+        self.plant = Some(plant);
         self
     }
 

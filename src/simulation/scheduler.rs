@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::cluster::{Mailbox, SimulatedVerbs};
+use super::cluster::{Mailbox, Plant, SimulatedVerbs};
 use super::fingerprint::{Table, hash_of};
 use super::network::{Reply, Request};
 use crate::outcome::Outcome;
@@ -88,6 +88,7 @@ struct Place {
 /// All tasks, wherever they can be.
 pub struct Programs {
     routing: Routing,
+    plant: Option<Plant>,
     places: Vec<Place>,
     roots: Vec<(usize, Rc<Program>, Node)>,
     edges: Table<(Node, u64, Reply), Node>,
@@ -97,9 +98,10 @@ pub struct Programs {
 impl Programs {
     /// No task yet.
     #[must_use]
-    pub fn new(routing: Routing) -> Self {
+    pub fn new(routing: Routing, plant: Option<Plant>) -> Self {
         Self {
             routing,
+            plant,
             places: Vec::new(),
             roots: Vec::new(),
             edges: Table::default(),
@@ -141,7 +143,7 @@ impl Programs {
     fn spawn(&self, task: usize, program: &Program) -> Live {
         let mailbox = Mailbox::default();
         let number = u64::try_from(task).expect("few tasks");
-        let verbs = SimulatedVerbs::new(mailbox.clone(), self.routing, number);
+        let verbs = SimulatedVerbs::new(mailbox.clone(), self.routing, number, self.plant);
         let program = program.clone();
         let future = Box::pin(async move {
             match program {

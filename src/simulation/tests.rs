@@ -1,4 +1,5 @@
 mod locks;
+mod planted;
 
 use super::explore::every_schedule;
 use super::random::{play, trace};

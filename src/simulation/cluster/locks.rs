@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{SimulatedVerbs, attempt_of, lost};
+use super::{Plant, SimulatedVerbs, attempt_of, lost};
 use crate::outcome::{Attempt, ShardError};
 use crate::simulation::locking::LockRequest;
 use crate::simulation::network::{Reply, Request};
@@ -109,7 +109,11 @@ impl LockVerbs for SimulatedVerbs {
     }
 
     async fn credit_intended(&self, credit: &Branch, strategy: &'static str) -> Attempt {
-        self.effect(credit, LockRequest::CreditIntended(*credit, strategy)).await
+        let request = match self.plant {
+            Some(Plant::CreditWithoutLeg) => LockRequest::CreditWithoutLeg(*credit),
+            _ => LockRequest::CreditIntended(*credit, strategy),
+        };
+        self.effect(credit, request).await
     }
 
     async fn refund(&self, debit: &Branch, strategy: &'static str) -> Attempt {

@@ -284,6 +284,10 @@ pub(super) fn steps(request: &LockRequest) -> Option<Vec<Step>> {
             let change = Step::Fenced(FencedStep::CreditAbove(account, amount));
             vec![leg(credit, strategy), change, Step::Commit]
         }
+        LockRequest::CreditWithoutLeg(credit) => {
+            let (account, amount) = (credit.account(), credit.transfer.amount.get());
+            vec![Step::Fenced(FencedStep::CreditAbove(account, amount)), Step::Commit]
+        }
         LockRequest::Refund(debit, strategy) => {
             let (account, amount) = (debit.account(), debit.transfer.amount.get());
             let refund = Branch { kind: LegKind::Refund, ..*debit };
