@@ -125,7 +125,11 @@ impl LockServer {
                 };
                 Ok(Arc::new(ZooKeeper::connect(&settings, terms.ttl).await?))
             }
-            #[allow(unreachable_patterns)]
+            #[cfg(not(all(
+                feature = "lock-redis",
+                feature = "lock-etcd",
+                feature = "lock-zookeeper"
+            )))]
             kind => Err(LockError::Unavailable(format!(
                 "this shardbank was built without {}; build it with its default features",
                 kind.name()

@@ -212,7 +212,7 @@ async fn a_credit_that_the_target_refuses_is_refunded_once_and_answered_alike_fo
 }
 
 /// `verbs` with locks granted by `backend`.
-async fn under_locks(
+pub async fn under_locks(
     bank: &Bank,
     verbs: shardbank::ledger::postgres::PostgresVerbs,
     backend: &Backend,

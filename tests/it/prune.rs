@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use shardbank::audit::audit;
 use shardbank::fail_points::FailPoint;
+use shardbank::locks::backend::Backend;
 use shardbank::outcome::{Attempt, Outcome, Rejection};
 use shardbank::prune::{PruneSettings, Pruned, prune};
 use shardbank::strategies::recovery::recover;
 use shardbank::transfer::Transfer;
+use shardbank::verbs::locking::LockVerbs;
 use shardbank::verbs::{Gid, Preparation, Register, Statements, Verbs};
 
 use crate::bank::{self, Bank, OPENING_BALANCE, SHARDS};
@@ -316,5 +318,23 @@ async fn a_coordinator_that_wakes_after_the_retention_time_finds_that_it_was_dec
     let participants = [other.shard, home.shard];
     let woken = stalled.apply_and_decide(&home, participants, "2pc-last-agent").await;
     assert_eq!(woken, Attempt::DecisionStands);
+    assert_clean(&bank).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_promised_under_locks_is_never_forgotten() {
+    let bank = Bank::open().await;
+    let (_context, verbs) = bank.coordinator().await;
+    let verbs = crate::locks::under_locks(&bank, verbs, &Backend::Lease).await;
+    let transfer = bank::transfer(bank.account(0, 0), bank.account(1, 0), 5);
+    let report = bank::strategy("lock-lease").transfer(&verbs, &transfer, bank::tries(1)).await;
+    assert_eq!(report.outcome, Outcome::Committed);
+    verbs.retire().await;
+    pruned(&bank, &EVERYTHING).await;
+    assert_eq!(bank.legs_of(&transfer).await.len(), 2, "its legs stand");
+    // Somebody who saw the intent open, was stalled, and wakes only now.
+    let credit = transfer.credit(bank.cluster.routing());
+    let late = bank.teller().await.credit_intended(&credit, "recovery").await;
+    assert_eq!(late, Attempt::LegStands);
     assert_clean(&bank).await;
 }
