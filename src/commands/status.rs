@@ -96,6 +96,14 @@ fn in_words(inspection: &Inspection, cluster: crate::transfer::ClusterId) -> Str
             inspection.slots
         ),
     ];
+    if let Some(age) = inspection.oldest_intent {
+        lines.push(format!(
+            "  transfers under locks whose credit is owed: {}, the oldest for {:.1} s; recover, or \
+             the next holder of their source, makes it",
+            inspection.open_intents,
+            age.as_secs_f64()
+        ));
+    }
     for prepared in ours {
         let warning = if prepared.age > OLD {
             "; it holds its locks and holds VACUUM back: run recover"

@@ -39,15 +39,21 @@ async fn transfer(targets: Vec<ShardTarget>, arguments: &TransferArguments) -> R
     let slots = u32::from(arguments.strategy.prepares());
     let cluster = open(targets, slots, CONNECTIONS).await?;
     let routing = cluster.routing();
+    let servers = LockServers::open(arguments.strategy.lock_service(), &arguments.locks)?;
     let context = begin(cluster, &arguments.coordinator).await?;
     let locks = (context.cluster.clone(), context.presence.clone());
     let mut verbs = PostgresVerbs::new(context, settings(&arguments.coordinator));
-    let servers = LockServers::open(arguments.strategy.lock_service(), &arguments.locks)?;
     if let Some(service) = arguments.strategy.lock_service() {
         let (cluster, presence) = locks;
         let (backend, terms) = (servers.of(service), arguments.locks.terms());
         let service = backend.open(&cluster, &presence, 1, terms).await;
-        let service = service.map_err(|error| Stop::new(Exit::Failed, error.to_string()))?;
+        let service = match service {
+            Ok(service) => service,
+            Err(error) => {
+                verbs.retire().await;
+                return Err(Stop::new(Exit::Failed, error.to_string()));
+            }
+        };
         verbs = verbs.with_locks(service, terms);
     }
     let transfer = Transfer {

@@ -37,6 +37,10 @@ pub struct Inspection {
     pub bytes: i64,
     /// Its sessions of this tool, of whatever epoch.
     pub sessions: i64,
+    /// Transfers under locks from here whose credit is still owed.
+    pub open_intents: i64,
+    /// How long the oldest of them has been owed.
+    pub oldest_intent: Option<Duration>,
 }
 
 /// A coordinator's epoch as shard 0 knows it.
@@ -85,7 +89,10 @@ pub async fn inspect(client: &Client) -> Result<Inspection, Error> {
                     (select coalesce(sum(pg_total_relation_size(c.oid)), 0)::int8 from pg_class c \
                       where c.relkind = 'r' and c.relnamespace = 'shardbank'::regnamespace), \
                     (select count(*) from pg_stat_activity \
-                      where application_name like 'shardbank/%')",
+                      where application_name like 'shardbank/%'), \
+                    (select count(*) from shardbank.intent where state = 'open'), \
+                    (select extract(epoch from clock_timestamp() - min(recorded_at))::float8 \
+                       from shardbank.intent where state = 'open')",
             &[],
         )
         .await?;
@@ -96,6 +103,10 @@ pub async fn inspect(client: &Client) -> Result<Inspection, Error> {
         legs_estimate: row.get(2),
         bytes: row.get(3),
         sessions: row.get(4),
+        open_intents: row.get(5),
+        oldest_intent: row
+            .get::<_, Option<f64>>(6)
+            .map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
     })
 }
 

@@ -86,6 +86,10 @@ impl Backend {
 }
 
 impl LockServer {
+    #[cfg_attr(
+        not(any(feature = "lock-redis", feature = "lock-etcd", feature = "lock-zookeeper")),
+        expect(unused_variables, reason = "without lock servers there is nothing to open")
+    )]
     async fn open(
         &self,
         cluster: &Cluster,
@@ -138,6 +142,7 @@ impl LockServer {
     }
 }
 
+#[cfg(any(feature = "lock-redis", feature = "lock-etcd"))]
 fn unusable(error: impl std::fmt::Display) -> LockError {
     LockError::Unavailable(error.to_string())
 }
