@@ -9,8 +9,11 @@
 //!
 //! What is modelled of Postgres: committed and uncommitted rows, row and key locks with waiting
 //! and `lock_timeout`, prepared transactions, sessions that outlive their client, advisory locks
-//! of epochs. What is assumed is tested against real servers elsewhere. Absent: time. A message
-//! that arrives late is one that runs late.
+//! of epochs; fences and intents, and that a restart forgets an intent's closing where no later
+//! commit of the shard was waited for. Locks are granted to everybody at once ([`locking`]): a
+//! holder that was stopped past its lease is a schedule in which others go first. What is assumed
+//! is tested against real servers elsewhere. Absent: time. A message that arrives late is one that
+//! runs late; no lease runs out, because none ever excluded anybody; and recovery has no grace.
 //!
 //! Soundness of what is left out, so that "every schedule" means it. An answer arrives when its
 //! statement ends: arriving later only makes the sender's next message run later, which it may

@@ -152,6 +152,7 @@ impl World {
     /// Every session of a shard ends; what is prepared survives. With shard 0 go the locks of
     /// all epochs.
     pub(super) fn restart(&mut self, shard: u16, programs: &mut Programs) -> Result<(), Violation> {
+        self.budget.restarts -= 1;
         if shard == 0 {
             for life in &mut self.lives {
                 life.is_locked = false;
@@ -168,6 +169,15 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// An account is closed, wherever it is.
+    pub(super) fn close(&mut self, account: AccountId) {
+        self.budget.closings -= 1;
+        let count = u16::try_from(self.shards.len()).expect("few shards");
+        for shard in (0..count).map(ShardIndex) {
+            self.at(shard, |rows| rows.close(account));
+        }
     }
 
     /// What shard 0, or the server itself, answers.

@@ -381,17 +381,10 @@ impl World {
                 Ok(())
             }
             Choice::Close(account) => {
-                self.budget.closings -= 1;
-                let count = u16::try_from(self.shards.len()).expect("few shards");
-                for shard in (0..count).map(ShardIndex) {
-                    self.at(shard, |rows| rows.close(account));
-                }
+                self.close(account);
                 Ok(())
             }
-            Choice::Restart(shard) => {
-                self.budget.restarts -= 1;
-                self.restart(shard, programs)
-            }
+            Choice::Restart(shard) => self.restart(shard, programs),
         }
     }
 }
