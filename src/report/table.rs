@@ -140,7 +140,8 @@ fn rows(standings: &[&Standing], skipped: &[Skipped], width: u16) -> Table {
         }));
     }
     for Skipped { strategy, .. } in skipped {
-        table.add_row([strategy.as_str(), "skipped"]);
+        // The one reason that there is; what to do about it is told below.
+        table.add_row([strategy.as_str(), "skipped", "not found"]);
     }
     table
 }
