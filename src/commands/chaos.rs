@@ -103,13 +103,14 @@ async fn beside(ground: &Ground, options: &Options, time: Duration) -> Result<Ta
 
 fn side_in_words(side: &Side, without: f64) -> String {
     format!(
-        "{:<22} {:>5.0} s, {:>6.0} transfers/s ({:>+6.1} %), {} passes, {} branches finished, {} \
-         living ones rolled back",
+        "{:<22} {:>5.0} s, {:>6.0} transfers/s ({:>+6.1} %), {} passes, {} living branches \
+         raced for, {} finished, {} rolled back",
         side.name,
         side.time.as_secs_f64(),
         side.rate(),
         (side.rate() / without.max(1e-9) - 1.0) * 100.0,
         side.passes,
+        side.raced,
         side.finished,
         side.false_aborts
     )

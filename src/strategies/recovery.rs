@@ -51,6 +51,9 @@ pub struct Recovered {
     /// Of those, branches of coordinators that were alive: merely slow. The price that timeouts
     /// ask of two-phase commit.
     pub false_aborts: u64,
+    /// Branches of live coordinators whose register was asked: recovery and the coordinator raced
+    /// for them.
+    pub raced: u64,
     /// Young branches and intents of live coordinators, left alone.
     pub in_flight: u64,
     /// Credits made that intents had promised.
@@ -87,6 +90,7 @@ impl Recovered {
         self.committed += other.committed;
         self.rolled_back += other.rolled_back;
         self.false_aborts += other.false_aborts;
+        self.raced += other.raced;
         self.in_flight += other.in_flight;
         self.credited += other.credited;
         self.refunded += other.refunded;
@@ -170,6 +174,7 @@ async fn recover_shard<V: LockVerbs>(
             recovered.in_flight += 1;
             continue;
         }
+        recovered.raced += u64::from(is_alive);
         resolve(verbs, shard, gid, is_alive, &mut recovered).await;
     }
     keep_promises(verbs, shard, &mut living, grace, &mut recovered).await;
