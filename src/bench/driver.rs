@@ -19,7 +19,7 @@ use crate::bench::plan::{Length, Point};
 use crate::bench::recorder::Recorder;
 use crate::bench::sample::Sample;
 use crate::strategies::Strategy;
-use crate::verbs::locking::LockVerbs;
+use crate::verbs::StrategyVerbs;
 
 /// How long transfers may take to end once no more are started, as a rule.
 pub const DRAIN: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Opens verbs for a thread.
 pub trait Connector: Send + Sync + 'static {
     /// What it opens.
-    type Verbs: LockVerbs + 'static;
+    type Verbs: StrategyVerbs + 'static;
 
     /// Verbs for a thread that carries `clients` transfers at a time, connected. Called inside
     /// the runtime that will use them.

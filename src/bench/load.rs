@@ -18,7 +18,7 @@ use crate::bench::workload::Orders;
 use crate::outcome::{AbortReason, Outcome, ShardError};
 use crate::strategies::{Report, Strategy};
 use crate::transfer::Transfer;
-use crate::verbs::locking::LockVerbs;
+use crate::verbs::StrategyVerbs;
 use crate::verbs::observed::Observed;
 
 /// Samples that are handed over together at most.
@@ -83,7 +83,12 @@ impl Client {
 
     /// Carries out transfers until the stint is over, or at once no more when it is aborted: what
     /// is then in flight is in doubt.
-    pub async fn work<V: LockVerbs>(mut self, stint: &Stint, verbs: &V, abort: AbortRegistration) {
+    pub async fn work<V: StrategyVerbs>(
+        mut self,
+        stint: &Stint,
+        verbs: &V,
+        abort: AbortRegistration,
+    ) {
         let ended = Abortable::new(self.carry_out(stint, verbs), abort).await;
         if ended.is_err()
             && let Some((transfer, started_ns)) = self.in_flight.take()
@@ -99,7 +104,7 @@ impl Client {
         self.hand_over(stint);
     }
 
-    async fn carry_out<V: LockVerbs>(&mut self, stint: &Stint, verbs: &V) {
+    async fn carry_out<V: StrategyVerbs>(&mut self, stint: &Stint, verbs: &V) {
         while self.goes_on(stint) {
             let transfer = self.orders.next_order().transfer();
             self.trace.begin();

@@ -19,7 +19,7 @@ use super::history::{Answer, Event, Journal};
 use crate::strategies::Strategy;
 use crate::strategies::recovery::recover;
 use crate::transfer::{AccountId, Amount, IdOrigin, Routing, Transfer, TransferId};
-use crate::verbs::locking::LockVerbs;
+use crate::verbs::StrategyVerbs;
 
 /// No amount is higher, in minor units.
 const AMOUNT_MAX: i64 = 100;
@@ -57,7 +57,7 @@ pub struct Work {
 ///
 /// # Errors
 /// The history cannot be written.
-pub async fn work<V: LockVerbs>(
+pub async fn work<V: StrategyVerbs>(
     verbs: &V,
     journal: &Journal,
     work: &Work,
@@ -85,7 +85,7 @@ struct Client<'a, V> {
     routing: Routing,
 }
 
-impl<V: LockVerbs> Client<'_, V> {
+impl<V: StrategyVerbs> Client<'_, V> {
     async fn order(mut self, stopped: &watch::Receiver<bool>) -> Result<(), ChaosError> {
         while !*stopped.borrow() {
             let strategy = self.pick(|_| true).expect("there is a strategy");

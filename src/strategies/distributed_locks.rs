@@ -37,7 +37,8 @@ use crate::outcome::{AbortReason, Attempt, Outcome, Refusal};
 use crate::strategies::lock_pair::{Locks, not_locked};
 use crate::strategies::{Coordinator, Try, ending, intents};
 use crate::transfer::{Branch, IdOrigin, Transfer};
-use crate::verbs::locking::{Claimed, Concerning, Left, Lock, LockVerbs};
+use crate::verbs::StrategyVerbs;
+use crate::verbs::locking::{Claimed, Concerning, Left, Lock};
 
 /// How often what others left is finished before the transfer makes way.
 const HELPS: u32 = 3;
@@ -104,7 +105,7 @@ impl Coordinator for DistributedLocks {
         self.one_shard == OneShard::Local
     }
 
-    async fn give_up<V: LockVerbs>(
+    async fn give_up<V: StrategyVerbs>(
         &self,
         verbs: &V,
         transfer: &Transfer,
@@ -114,7 +115,7 @@ impl Coordinator for DistributedLocks {
         self.decide_against(verbs, &debit, Refusal::Aborted(reason)).await
     }
 
-    async fn try_once<V: LockVerbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
+    async fn try_once<V: StrategyVerbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
         if let Err(error) = verbs.epoch().await {
             return Try::Ended(Outcome::Failed(error));
         }
@@ -145,7 +146,7 @@ impl Coordinator for DistributedLocks {
 
 impl DistributedLocks {
     /// The two commits.
-    async fn under<V: LockVerbs>(&self, verbs: &V, transfer: &Transfer, locks: &Locks) -> Try {
+    async fn under<V: StrategyVerbs>(&self, verbs: &V, transfer: &Transfer, locks: &Locks) -> Try {
         let routing = verbs.routing();
         let (debit, credit) = (transfer.debit(routing), transfer.credit(routing));
         let [source_fence, target_fence] = locks.held().map(Lock::fence);
@@ -209,7 +210,7 @@ impl DistributedLocks {
     }
 
     /// Finishes what others left on the branch's account.
-    async fn help<V: LockVerbs>(&self, verbs: &V, branch: &Branch, left: Left) {
+    async fn help<V: StrategyVerbs>(&self, verbs: &V, branch: &Branch, left: Left) {
         let (shards, concerning) = match left {
             Left::OnOwnShard => (vec![branch.shard], Concerning::Source(branch.account())),
             Left::OnAnyShard => {
@@ -228,7 +229,7 @@ impl DistributedLocks {
     }
 
     /// Ends a try whose effect was refused before any money moved.
-    async fn refused<V: LockVerbs>(&self, verbs: &V, debit: &Branch, no: Attempt) -> Try {
+    async fn refused<V: StrategyVerbs>(&self, verbs: &V, debit: &Branch, no: Attempt) -> Try {
         match no {
             Attempt::Rejected(rejection) => {
                 // Nothing is written down: the same id may be tried again.
@@ -253,7 +254,7 @@ impl DistributedLocks {
 
     /// Records `refusal` where the debit would stand, so that no late try runs, and then as the
     /// answer on the home shard.
-    async fn decide_against<V: LockVerbs>(
+    async fn decide_against<V: StrategyVerbs>(
         &self,
         verbs: &V,
         debit: &Branch,
@@ -265,7 +266,7 @@ impl DistributedLocks {
     }
 
     /// The refusal in `outcome` also on the home shard, where every strategy looks for answers.
-    async fn everywhere<V: LockVerbs>(
+    async fn everywhere<V: StrategyVerbs>(
         &self,
         verbs: &V,
         debit: &Branch,
@@ -288,7 +289,7 @@ impl DistributedLocks {
     }
 
     /// The debit's leg stands already: an earlier call, or try, made it or had it refused.
-    async fn met_debit<V: LockVerbs>(&self, verbs: &V, debit: &Branch) -> Try {
+    async fn met_debit<V: StrategyVerbs>(&self, verbs: &V, debit: &Branch) -> Try {
         match verbs.read_leg(debit.shard, debit.transfer.id, debit.kind).await {
             Ok(Some(leg)) => Try::Ended(match ending::answer_of(&leg, debit) {
                 Outcome::Committed => intents::answer(verbs, &debit.transfer, self.name()).await,
@@ -301,7 +302,7 @@ impl DistributedLocks {
     }
 
     /// The answer that an earlier call with this id recorded, if one did.
-    async fn recorded<V: LockVerbs>(&self, verbs: &V, transfer: &Transfer) -> Option<Try> {
+    async fn recorded<V: StrategyVerbs>(&self, verbs: &V, transfer: &Transfer) -> Option<Try> {
         let [_, home] = transfer.branches(verbs.routing());
         match verbs.read_leg(home.shard, transfer.id, home.kind).await {
             Ok(None) => None,

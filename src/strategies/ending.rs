@@ -10,15 +10,14 @@ use crate::outcome::{
 };
 use crate::strategies::{Try, intents};
 use crate::transfer::{Branch, ShardIndex};
-use crate::verbs::locking::LockVerbs;
-use crate::verbs::{DecisionKey, Gid, Verbs};
+use crate::verbs::{DecisionKey, Gid, StrategyVerbs, Verbs};
 
 /// How often a busy or silent shard is asked again before the question is left to recovery.
 const ASKS: u32 = 5;
 
 /// Records `refusal` on the home shard and answers with what stands there. Everything that this
 /// call began is rolled back.
-pub async fn record<V: LockVerbs>(
+pub async fn record<V: StrategyVerbs>(
     verbs: &V,
     home: &Branch,
     refusal: Refusal,
@@ -42,7 +41,7 @@ pub async fn record<V: LockVerbs>(
 /// home shard, because that leg, and no other place, holds the answer: registers, tombstones and
 /// refusals of different calls may tell different reasons, and a repeated call may meet any of
 /// them first. Everything that this call began is rolled back, or will be by recovery.
-pub async fn answer_decided<V: LockVerbs>(
+pub async fn answer_decided<V: StrategyVerbs>(
     verbs: &V,
     home: &Branch,
     standing: Decision,
@@ -74,7 +73,11 @@ pub fn answer_of(leg: &StandingLeg, branch: &Branch) -> Outcome {
 /// The first answer, where `leg` stands in the way of `branch`. A debit that was made under locks
 /// is half of one: another call with this id owes the credit, and may yet have to refund it. So the
 /// promise is kept first.
-async fn answer_standing<V: LockVerbs>(verbs: &V, leg: &StandingLeg, branch: &Branch) -> Outcome {
+async fn answer_standing<V: StrategyVerbs>(
+    verbs: &V,
+    leg: &StandingLeg,
+    branch: &Branch,
+) -> Outcome {
     match answer_of(leg, branch) {
         Outcome::Committed if intents::promises_more(leg, branch) => {
             intents::answer(verbs, &branch.transfer, intents::ON_BEHALF).await
@@ -85,7 +88,7 @@ async fn answer_standing<V: LockVerbs>(verbs: &V, leg: &StandingLeg, branch: &Br
 
 /// Ends a try in which `branch` met a leg of its own id. An effect that ran says that all did; of
 /// one that never will, the leg on the home shard has the answer.
-pub async fn read_standing_leg<V: LockVerbs>(
+pub async fn read_standing_leg<V: StrategyVerbs>(
     verbs: &V,
     branch: &Branch,
     home: &Branch,
@@ -129,7 +132,7 @@ pub async fn ask<V: Verbs>(
 
 /// Places a tombstone for an effect whose reply was lost, and answers with what stands: the
 /// tombstone, or the effect that ran after all.
-pub async fn ask_leg<V: LockVerbs>(verbs: &V, branch: &Branch, lost: ShardError) -> Outcome {
+pub async fn ask_leg<V: StrategyVerbs>(verbs: &V, branch: &Branch, lost: ShardError) -> Outcome {
     let mut asked = 1;
     loop {
         match verbs.entomb(branch.shard, branch.transfer.id, branch.kind).await {

@@ -11,7 +11,7 @@ use crate::outcome::{
 };
 use crate::strategies::LockServiceName;
 use crate::transfer::{Branch, LegKind, Transfer};
-use crate::verbs::locking::LockVerbs;
+use crate::verbs::StrategyVerbs;
 
 /// How often a shard that is in the way is asked again before the rest is left to recovery.
 const ASKS: u32 = 5;
@@ -46,7 +46,7 @@ pub enum Finished {
 }
 
 /// Finishes the intent of `transfer`, whose debit is made.
-pub async fn finish<V: LockVerbs>(
+pub async fn finish<V: StrategyVerbs>(
     verbs: &V,
     transfer: &Transfer,
     strategy: &'static str,
@@ -87,7 +87,7 @@ pub async fn finish<V: LockVerbs>(
 }
 
 /// Finishes the intent of `transfer` and answers the caller.
-pub async fn answer<V: LockVerbs>(
+pub async fn answer<V: StrategyVerbs>(
     verbs: &V,
     transfer: &Transfer,
     strategy: &'static str,
@@ -102,7 +102,7 @@ pub async fn answer<V: LockVerbs>(
 }
 
 /// What the credit's leg says: nothing where it is applied, else why it never will be.
-async fn standing<V: LockVerbs>(
+async fn standing<V: StrategyVerbs>(
     verbs: &V,
     transfer: &Transfer,
 ) -> Result<Option<Refusal>, ShardError> {
@@ -114,7 +114,7 @@ async fn standing<V: LockVerbs>(
 }
 
 /// Records that the target refuses, so that no late credit runs; returns what then stands.
-async fn refuse<V: LockVerbs>(
+async fn refuse<V: StrategyVerbs>(
     verbs: &V,
     transfer: &Transfer,
     why: Rejection,
@@ -137,7 +137,7 @@ const fn refusal_of(leg: LegOutcome) -> Option<Refusal> {
     }
 }
 
-fn owed<V: LockVerbs>(transfer: &Transfer, verbs: &V, why: &str) -> ShardError {
+fn owed<V: StrategyVerbs>(transfer: &Transfer, verbs: &V, why: &str) -> ShardError {
     let shard = verbs.routing().shard_of(transfer.target);
     ShardError { shard, sqlstate: None, message: format!("the credit is still owed: {why}") }
 }

@@ -28,7 +28,7 @@ use crate::outcome::{Attempt, Outcome, Refusal, Rejection, ShardError};
 use crate::strategies::lock_pair::{Locks, not_locked};
 use crate::strategies::{Coordinator, Try, ending};
 use crate::transfer::Transfer;
-use crate::verbs::locking::LockVerbs;
+use crate::verbs::StrategyVerbs;
 
 /// The strategy's name.
 pub const NAME: &str = "lock-naive";
@@ -46,7 +46,7 @@ impl Coordinator for LockNaive {
         false
     }
 
-    async fn try_once<V: LockVerbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
+    async fn try_once<V: StrategyVerbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
         if let Err(error) = verbs.epoch().await {
             return Try::Ended(Outcome::Failed(error));
         }
@@ -60,7 +60,7 @@ impl Coordinator for LockNaive {
     }
 }
 
-async fn under<V: LockVerbs>(verbs: &V, transfer: &Transfer) -> Try {
+async fn under<V: StrategyVerbs>(verbs: &V, transfer: &Transfer) -> Try {
     let routing = verbs.routing();
     let (debit, credit) = (transfer.debit(routing), transfer.credit(routing));
     let amount = transfer.amount.get();
@@ -96,7 +96,7 @@ async fn under<V: LockVerbs>(verbs: &V, transfer: &Transfer) -> Try {
     })
 }
 
-async fn refused<V: LockVerbs>(verbs: &V, transfer: &Transfer, no: Attempt) -> Try {
+async fn refused<V: StrategyVerbs>(verbs: &V, transfer: &Transfer, no: Attempt) -> Try {
     let debit = transfer.debit(verbs.routing());
     match no {
         Attempt::Rejected(why) => {

@@ -6,7 +6,8 @@ use crate::fail_points::FailPoint;
 use crate::outcome::{AbortReason, Outcome, ShardError};
 use crate::strategies::Try;
 use crate::transfer::Transfer;
-use crate::verbs::locking::{Lock, LockError, LockKey, LockVerbs};
+use crate::verbs::StrategyVerbs;
+use crate::verbs::locking::{Lock, LockError, LockKey};
 
 /// The two locks of a transfer, in the order in which they were taken.
 pub(super) struct Locks {
@@ -16,7 +17,7 @@ pub(super) struct Locks {
 
 impl Locks {
     /// Acquires both, in the order of their keys, within one wait.
-    pub(super) async fn acquire<V: LockVerbs>(
+    pub(super) async fn acquire<V: StrategyVerbs>(
         verbs: &V,
         transfer: &Transfer,
     ) -> Result<Self, (LockKey, LockError)> {
@@ -54,7 +55,7 @@ impl Locks {
     }
 
     /// Gives both back, the last first. One that cannot be given back runs out.
-    pub(super) async fn release<V: LockVerbs>(self, verbs: &V) {
+    pub(super) async fn release<V: StrategyVerbs>(self, verbs: &V) {
         let mut both: Vec<_> = [self.source, self.target].into_iter().flatten().collect();
         both.sort_by_key(|(key, _)| std::cmp::Reverse(*key));
         for (key, lock) in both {

@@ -27,7 +27,7 @@ pub use two_phase_last_agent::TwoPhaseLastAgent;
 
 use crate::outcome::{AbortReason, Outcome, Refusal};
 use crate::transfer::Transfer;
-use crate::verbs::locking::LockVerbs;
+use crate::verbs::StrategyVerbs;
 
 /// How a transfer ended and what it took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub trait Coordinator: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// Carries out `transfer` once. Dropping the future leaves the transfer to recovery.
-    fn try_once<V: LockVerbs>(
+    fn try_once<V: StrategyVerbs>(
         &self,
         verbs: &V,
         transfer: &Transfer,
@@ -70,7 +70,7 @@ pub trait Coordinator: Send + Sync + 'static {
 
     /// Records that the tries are used up, so that the answer is final. Nothing of the transfer is
     /// in flight any more.
-    fn give_up<V: LockVerbs>(
+    fn give_up<V: StrategyVerbs>(
         &self,
         verbs: &V,
         transfer: &Transfer,
@@ -140,7 +140,7 @@ impl Strategy {
     }
 
     /// Carries out `transfer`, in at most `max_tries` tries.
-    pub async fn transfer<V: LockVerbs>(
+    pub async fn transfer<V: StrategyVerbs>(
         &self,
         verbs: &V,
         transfer: &Transfer,
@@ -161,7 +161,7 @@ impl Strategy {
 }
 
 /// Tries until the transfer has ended or the tries are used up; then gives it up.
-async fn carry_out<C: Coordinator, V: LockVerbs>(
+async fn carry_out<C: Coordinator, V: StrategyVerbs>(
     coordinator: &C,
     verbs: &V,
     transfer: &Transfer,

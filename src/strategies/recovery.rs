@@ -35,8 +35,8 @@ use crate::outcome::{AbortReason, Decision, Finish, LegOutcome, Refusal, ShardEr
 use crate::strategies::ending::{self, Order};
 use crate::strategies::intents::{self, Finished};
 use crate::transfer::{Epoch, ShardIndex, TransferId};
-use crate::verbs::locking::{Concerning, Intent, LockVerbs};
-use crate::verbs::{Gid, Liveness, PreparedBranch, Register};
+use crate::verbs::locking::{Concerning, Intent};
+use crate::verbs::{Gid, Liveness, PreparedBranch, Register, StrategyVerbs};
 
 /// What the legs that recovery writes are recorded under.
 const NAME: &str = intents::ON_BEHALF;
@@ -105,7 +105,7 @@ impl Recovered {
 
 /// One pass over all shards. Branches of live coordinators that are younger than `grace` are
 /// left alone.
-pub async fn recover<V: LockVerbs>(verbs: &V, grace: Duration) -> Recovered {
+pub async fn recover<V: StrategyVerbs>(verbs: &V, grace: Duration) -> Recovered {
     let mut recovered = Recovered::default();
     let dead = match dead_epochs(verbs).await {
         Ok(dead) => dead,
@@ -132,7 +132,7 @@ pub async fn recover<V: LockVerbs>(verbs: &V, grace: Duration) -> Recovered {
     recovered
 }
 
-async fn dead_epochs<V: LockVerbs>(verbs: &V) -> Result<Vec<Epoch>, ShardError> {
+async fn dead_epochs<V: StrategyVerbs>(verbs: &V) -> Result<Vec<Epoch>, ShardError> {
     let mut dead = Vec::new();
     for epoch in verbs.open_epochs().await? {
         if verbs.liveness(epoch).await? == Liveness::Dead {
@@ -142,7 +142,7 @@ async fn dead_epochs<V: LockVerbs>(verbs: &V) -> Result<Vec<Epoch>, ShardError> 
     Ok(dead)
 }
 
-async fn recover_shard<V: LockVerbs>(
+async fn recover_shard<V: StrategyVerbs>(
     verbs: &V,
     shard: ShardIndex,
     dead: &[Epoch],
@@ -182,7 +182,7 @@ async fn recover_shard<V: LockVerbs>(
 }
 
 /// Finishes the open intents of a shard.
-async fn keep_promises<V: LockVerbs>(
+async fn keep_promises<V: StrategyVerbs>(
     verbs: &V,
     shard: ShardIndex,
     living: &mut Living<'_>,
@@ -221,7 +221,7 @@ struct Living<'a> {
 
 impl Living<'_> {
     /// Whether the coordinator of `epoch` may still act. When nobody can tell, it may.
-    async fn has<V: LockVerbs>(&mut self, verbs: &V, epoch: Epoch) -> bool {
+    async fn has<V: StrategyVerbs>(&mut self, verbs: &V, epoch: Epoch) -> bool {
         if let Some(known) = self.known.get(&epoch) {
             return *known;
         }
@@ -233,7 +233,7 @@ impl Living<'_> {
 }
 
 /// Carries out on one branch what its register says.
-async fn resolve<V: LockVerbs>(
+async fn resolve<V: StrategyVerbs>(
     verbs: &V,
     shard: ShardIndex,
     gid: Gid,
@@ -258,7 +258,12 @@ async fn resolve<V: LockVerbs>(
     }
 }
 
-async fn commit<V: LockVerbs>(verbs: &V, shard: ShardIndex, gid: Gid, recovered: &mut Recovered) {
+async fn commit<V: StrategyVerbs>(
+    verbs: &V,
+    shard: ShardIndex,
+    gid: Gid,
+    recovered: &mut Recovered,
+) {
     match ending::finish(verbs, shard, &gid, Order::Commit).await {
         Finish::Done => recovered.committed += 1,
         Finish::Missing => match is_accounted_for(verbs, shard, &gid).await {
@@ -274,7 +279,7 @@ async fn commit<V: LockVerbs>(verbs: &V, shard: ShardIndex, gid: Gid, recovered:
 /// coordinator may have rolled that branch back itself and committed a later attempt, which
 /// holds the leg's key from before the decision until the leg can be read: so look for the leg,
 /// for whoever holds the key, and once more for the leg.
-async fn is_accounted_for<V: LockVerbs>(
+async fn is_accounted_for<V: StrategyVerbs>(
     verbs: &V,
     shard: ShardIndex,
     gid: &Gid,
@@ -289,7 +294,7 @@ async fn is_accounted_for<V: LockVerbs>(
         || is_applied(verbs, shard, gid).await?)
 }
 
-async fn is_applied<V: LockVerbs>(
+async fn is_applied<V: StrategyVerbs>(
     verbs: &V,
     shard: ShardIndex,
     gid: &Gid,
@@ -298,7 +303,7 @@ async fn is_applied<V: LockVerbs>(
     Ok(leg.is_some_and(|leg| leg.outcome == LegOutcome::Applied))
 }
 
-async fn roll_back<V: LockVerbs>(
+async fn roll_back<V: StrategyVerbs>(
     verbs: &V,
     shard: ShardIndex,
     gid: Gid,

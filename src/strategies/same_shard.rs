@@ -22,8 +22,7 @@ use crate::fail_points::FailPoint;
 use crate::outcome::{AbortReason, Attempt, Outcome, Refusal, ShardError};
 use crate::strategies::{Coordinator, Try, ending};
 use crate::transfer::Transfer;
-use crate::verbs::locking::LockVerbs;
-use crate::verbs::{DecisionKey, Register};
+use crate::verbs::{DecisionKey, Register, StrategyVerbs};
 
 /// The strategy's name.
 pub const NAME: &str = "same-shard";
@@ -42,7 +41,7 @@ impl Coordinator for SameShard {
         false
     }
 
-    async fn try_once<V: LockVerbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
+    async fn try_once<V: StrategyVerbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
         // As in every strategy, the answer stands in the last branch's leg.
         let [counter, branch] = transfer.branches(verbs.routing());
         if branch.shard != counter.shard {

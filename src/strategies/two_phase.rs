@@ -37,8 +37,7 @@ use crate::outcome::{AbortReason, Attempt, Decision, Finish, Outcome, Refusal, S
 use crate::strategies::ending::{self, Order};
 use crate::strategies::{Coordinator, Try};
 use crate::transfer::{Branch, ShardIndex, Transfer};
-use crate::verbs::locking::LockVerbs;
-use crate::verbs::{DecisionKey, Gid, Preparation, Register, Statements, Verbs};
+use crate::verbs::{DecisionKey, Gid, Preparation, Register, Statements, StrategyVerbs, Verbs};
 
 /// The strategy's name.
 pub const NAME: &str = "2pc";
@@ -93,7 +92,7 @@ impl Coordinator for TwoPhase {
         NAME
     }
 
-    async fn try_once<V: LockVerbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
+    async fn try_once<V: StrategyVerbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
         let ballot = match Ballot::open(self, verbs, transfer).await {
             Ok(ballot) => ballot,
             Err(error) => return Try::Ended(Outcome::Failed(error)),
@@ -246,13 +245,13 @@ impl Ballot {
         ending::finish(verbs, branch.shard, gid, Order::Commit).await
     }
 
-    async fn answer<V: LockVerbs>(&self, verbs: &V, standing: Decision) -> Outcome {
+    async fn answer<V: StrategyVerbs>(&self, verbs: &V, standing: Decision) -> Outcome {
         ending::answer_decided(verbs, self.home(), standing, NAME).await
     }
 
     /// Ends a try in which somebody did not vote yes. Nobody but this coordinator can decide
     /// `commit`, and it never will for this attempt, so branches are rolled back at once.
-    async fn abandon<V: LockVerbs>(&self, verbs: &V, votes: [Option<Attempt>; 2]) -> Try {
+    async fn abandon<V: StrategyVerbs>(&self, verbs: &V, votes: [Option<Attempt>; 2]) -> Try {
         // What had prepared is left behind: recovery writes `abort` and rolls it back.
         verbs.reached(FailPoint::TwoPhaseRefused).await;
 

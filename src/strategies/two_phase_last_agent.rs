@@ -30,8 +30,7 @@ use crate::strategies::ending::{self, Order};
 use crate::strategies::two_phase::Ack;
 use crate::strategies::{Coordinator, Try};
 use crate::transfer::{Branch, Transfer};
-use crate::verbs::locking::LockVerbs;
-use crate::verbs::{Gid, Preparation, Register, Statements};
+use crate::verbs::{Gid, Preparation, Register, Statements, StrategyVerbs};
 
 /// The strategy's name.
 pub const NAME: &str = "2pc-last-agent";
@@ -50,7 +49,7 @@ impl Coordinator for TwoPhaseLastAgent {
         NAME
     }
 
-    async fn try_once<V: LockVerbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
+    async fn try_once<V: StrategyVerbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
         let routing = verbs.routing();
         let [other, home] = transfer.branches(routing);
         let epoch = match verbs.epoch().await {
@@ -131,7 +130,7 @@ impl Coordinator for TwoPhaseLastAgent {
 /// Ends a try after which it is not known whether A is, or will be, prepared. Only seeing the
 /// branch go is knowledge; otherwise home is asked by writing, and recovery rolls A back on the
 /// strength of what then stands there.
-async fn ask_home<V: LockVerbs>(
+async fn ask_home<V: StrategyVerbs>(
     verbs: &V,
     other: &Branch,
     home: &Branch,
@@ -148,7 +147,7 @@ async fn ask_home<V: LockVerbs>(
 }
 
 /// Ends a try in which `branch` said `no` and nothing is prepared any more.
-async fn refused<V: LockVerbs>(
+async fn refused<V: StrategyVerbs>(
     verbs: &V,
     branch: &Branch,
     home: &Branch,

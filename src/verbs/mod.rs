@@ -88,6 +88,11 @@ pub enum Liveness {
     Dead,
 }
 
+/// Everything that a strategy may ask: what all of them share, and what each family adds.
+pub trait StrategyVerbs: locking::LockVerbs {}
+
+impl<V: locking::LockVerbs> StrategyVerbs for V {}
+
 /// What shards, and what outlives a coordinator, can be asked to do.
 ///
 /// Every session runs at READ COMMITTED with a `lock_timeout`; a verb that meets another's lock
