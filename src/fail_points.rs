@@ -77,12 +77,18 @@ pub enum Needs {
     /// A participant that says no after the first has prepared: a missing target account on the
     /// home shard.
     Refusal,
+    /// A source that is not there.
+    RefusalAtSource,
+    /// A target that is not there, which a strategy hears of that makes the debit first.
+    RefusalAtTarget,
     /// Both accounts on one shard.
     OneShard,
     /// A branch that an earlier coordinator left prepared, undecided.
     Leftover,
     /// An intent that an earlier coordinator left open.
     Intent,
+    /// A saga that an earlier coordinator left open.
+    Saga,
     /// No transfer of its own: finished ones, on two shards, for `prune` to fold.
     Finished,
     /// Two shards that both say yes, and an application that trusts its locks.
@@ -150,6 +156,24 @@ fail_points! {
     NaiveRead = "lock-naive.read", NothingHappened, Naive;
     /// The source's balance is written, the target's is not.
     NaiveDebited = "lock-naive.debited", HalfApplied, Naive;
+    /// Chosen, nothing sent.
+    SagaStarted = "saga.started", NothingHappened, Success;
+    /// The debit and the saga's log row are committed.
+    SagaDebited = "saga.debited", Committed, Success;
+    /// Both effects are committed, the saga is open.
+    SagaCredited = "saga.credited", Committed, Success;
+    /// The saga is completed, nobody was answered.
+    SagaCompleted = "saga.completed", Committed, Success;
+    /// The source said no; nothing is recorded.
+    SagaRefused = "saga.refused", NothingHappened, RefusalAtSource;
+    /// The source's refusal is recorded, nobody was answered.
+    SagaRefusalRecorded = "saga.refusal-recorded", NothingHappened, RefusalAtSource;
+    /// The debit is made, the credit's refusal is recorded, the refund is owed.
+    PromiseCreditRefused = "promise.credit-refused", NothingHappened, RefusalAtTarget;
+    /// The debit is made good, nobody was answered.
+    PromiseRefunded = "promise.refunded", NothingHappened, RefusalAtTarget;
+    /// Recovery has claimed an open saga and done nothing yet.
+    RecoverySagasClaimed = "recovery.sagas-claimed", Committed, Saga;
     /// Recovery has seen an open intent and done nothing yet.
     RecoveryIntentsListed = "recovery.intents-listed", Committed, Intent;
     /// Recovery has seen a prepared branch and asked nobody yet.

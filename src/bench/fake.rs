@@ -1,6 +1,7 @@
 //! Verbs that only count: for the accounting of runs, not for what Postgres does.
 
 mod locks;
+mod sagas;
 
 use std::future::pending;
 use std::num::NonZeroU32;

@@ -189,12 +189,14 @@ impl Trace {
                 }
                 self.count_effects(1, until);
             }
-            Step::CreditUnderFence | Step::WriteBalance if done => self.count_effects(1, until),
+            Step::CreditUnderFence | Step::WriteBalance | Step::DebitWithSaga if done => {
+                self.count_effects(1, until);
+            }
             Step::DebitWithIntent if seen.answer == Answer::Claimed(Claimed::Done) => {
                 self.count_effects(1, until);
             }
             // Before its own debit, a transfer finishes what others owe.
-            Step::CreditIntended if done && self.effects.load(Relaxed) > 0 => {
+            Step::CreditIntended | Step::Credit if done && self.effects.load(Relaxed) > 0 => {
                 self.count_effects(1, until);
             }
             Step::Refund if done && self.effects.load(Relaxed) > 0 => {

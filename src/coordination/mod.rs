@@ -11,3 +11,4 @@ pub mod intent;
 pub mod lease;
 pub mod lock_epoch;
 pub mod presence;
+pub mod saga;

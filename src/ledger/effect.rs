@@ -43,6 +43,27 @@ fn participants(shards: [ShardIndex; 2]) -> Vec<i32> {
     shards.iter().map(|shard| i32::from(shard.0)).collect()
 }
 
+/// One leg's effect as a function makes it, in one statement that commits by itself. The function
+/// takes the transfer, account, counter account, amount and strategy, and then `more`.
+pub(super) async fn one_statement(
+    session: &Session,
+    statement: &str,
+    branch: &Branch,
+    strategy: &str,
+    more: &[&(dyn ToSql + Sync)],
+) -> Attempt {
+    let (account, counter) = (branch.account().get(), branch.counter_account().get());
+    let amount = branch.transfer.amount.get();
+    let mut parameters: Vec<&(dyn ToSql + Sync)> =
+        vec![&branch.transfer.id.0, &account, &counter, &amount, &strategy];
+    parameters.extend_from_slice(more);
+    let run = async {
+        let statement = session.prepare_cached(statement).await?;
+        session.execute(&statement, &parameters).await
+    };
+    done(branch.shard, run.await)
+}
+
 /// Both legs on one shard, in one statement that commits by itself.
 pub async fn transfer_locally(
     session: &Session,

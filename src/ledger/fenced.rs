@@ -3,6 +3,7 @@
 
 use tokio_postgres::types::ToSql;
 
+use crate::ledger::effect;
 use crate::outcome::{Attempt, Rejection};
 use crate::shards::failure::attempt_of;
 use crate::shards::session::Session;
@@ -80,36 +81,17 @@ pub async fn credit_under_fence(
     strategy: &str,
 ) -> Attempt {
     let more: [Parameter<'_>; 3] = [&fence.epoch, &fence.token, &fence.holder.0];
-    effect(session, CREDIT, credit, strategy, &more).await
+    effect::one_statement(session, CREDIT, credit, strategy, &more).await
 }
 
 /// Credits what an intent promises.
 pub async fn credit_intended(session: &Session, credit: &Branch, strategy: &str) -> Attempt {
-    effect(session, CREDIT_INTENDED, credit, strategy, &[]).await
+    effect::one_statement(session, CREDIT_INTENDED, credit, strategy, &[]).await
 }
 
 /// Refunds the debit and closes the intent.
 pub async fn refund(session: &Session, debit: &Branch, strategy: &str) -> Attempt {
-    effect(session, REFUND, debit, strategy, &[]).await
-}
-
-async fn effect(
-    session: &Session,
-    statement: &str,
-    branch: &Branch,
-    strategy: &str,
-    more: &[Parameter<'_>],
-) -> Attempt {
-    let (account, counter) = (branch.account().get(), branch.counter_account().get());
-    let amount = branch.transfer.amount.get();
-    let mut parameters: Vec<Parameter<'_>> =
-        vec![&branch.transfer.id.0, &account, &counter, &amount, &strategy];
-    parameters.extend_from_slice(more);
-    let run = async {
-        let statement = session.prepare_cached(statement).await?;
-        session.execute(&statement, &parameters).await
-    };
-    run.await.map_or_else(|error| attempt_of(branch.shard, &error), |_| Attempt::Done)
+    effect::one_statement(session, REFUND, debit, strategy, &[]).await
 }
 
 /// The balance, read and nothing else.

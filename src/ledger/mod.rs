@@ -13,5 +13,7 @@ pub mod messenger;
 pub mod pools;
 pub mod postgres;
 mod postgres_locks;
+mod postgres_sagas;
 pub mod recovering;
 pub mod reset;
+mod saga_steps;

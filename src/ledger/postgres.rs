@@ -126,6 +126,9 @@ impl PostgresVerbs {
                 Ok(intents) if intents.iter().all(|intent| intent.epoch != epoch) => {}
                 Ok(_) | Err(_) => return,
             }
+            if !self.has_no_saga(shard, epoch).await {
+                return;
+            }
         }
         if self.close_epoch(epoch).await.is_ok() {
             // A file that stays behind is one that nothing refers to.

@@ -14,8 +14,9 @@ use crate::verbs::locking::{
     Claimed, Concerning, Fence, Intent, Lock, LockError, LockKey, LockTerms, LockVerbs, Released,
 };
 
-/// The epoch of an intent whose writer has none, as while shard 0 is away. No coordinator has it.
-const NO_EPOCH: Epoch = Epoch(0);
+/// The epoch of an intent, or of a saga, whose writer has none, as while shard 0 is away. No
+/// coordinator has it.
+pub(super) const NO_EPOCH: Epoch = Epoch(0);
 
 impl PostgresVerbs {
     /// A claim, alone or with its debit, whose connection is kept only where it has ended.

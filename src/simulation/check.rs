@@ -141,6 +141,9 @@ impl Inspector {
             if let Some((id, _)) = intents.find(|(_, state)| *state == IntentState::Open) {
                 return violation(format!("the intent of {} is open after recovery", short(id)));
             }
+            if let Some(id) = shard.open_sagas().next() {
+                return violation(format!("the saga of {} is open after recovery", short(id)));
+            }
             for (id, account) in shard.accounts() {
                 let opening = self.scene.accounts.iter().find(|(known, _)| *known == id);
                 let opening = opening.map_or(0, |(_, account)| account.balance);

@@ -4,6 +4,7 @@
 //! answer in its place. Nothing here decides anything.
 
 mod locks;
+mod sagas;
 
 use std::collections::HashMap;
 use std::future::poll_fn;

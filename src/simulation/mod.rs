@@ -9,8 +9,8 @@
 //!
 //! What is modelled of Postgres: committed and uncommitted rows, row and key locks with waiting
 //! and `lock_timeout`, prepared transactions, sessions that outlive their client, advisory locks
-//! of epochs; fences and intents, and that a restart forgets an intent's closing where no later
-//! commit of the shard was waited for. Locks are granted to everybody at once ([`locking`]): a
+//! of epochs; fences, intents and sagas, and that a restart forgets the closing of an intent or a saga
+//! where no later commit of the shard was waited for. Locks are granted to everybody at once ([`locking`]): a
 //! holder that was stopped past its lease is a schedule in which others go first. What is assumed
 //! is tested against real servers elsewhere. Absent: time. A message that arrives late is one that
 //! runs late; no lease runs out, because none ever excluded anybody; and recovery has no grace.
@@ -30,6 +30,7 @@ pub mod locking;
 pub mod network;
 pub mod random;
 pub mod rules;
+pub mod sagas;
 pub mod scene;
 pub mod scheduler;
 pub mod shard;

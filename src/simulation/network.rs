@@ -3,11 +3,13 @@
 use std::fmt;
 
 use super::locking::LockRequest;
+use super::sagas::SagaRequest;
 use crate::outcome::{AbortReason, Decision, LegOutcome, Refusal, Rejection};
 use crate::strategies::ending::Order;
 use crate::transfer::{
     AccountId, Amount, Branch, Epoch, LegKind, ShardIndex, Transfer, TransferId,
 };
+use crate::verbs::saga::SagaState;
 use crate::verbs::{DecisionKey, Gid, Register};
 
 /// A verb that was called, as it travels.
@@ -47,6 +49,8 @@ pub enum Request {
     EndSessions(ShardIndex, Epoch),
     /// What strategies under locks ask for.
     Locking(LockRequest),
+    /// What sagas ask for.
+    Saga(SagaRequest),
 }
 
 /// Who answers a request.
@@ -85,6 +89,7 @@ impl Request {
                 Target::Shard(ShardIndex(0))
             }
             Self::Locking(request) => request.target(),
+            Self::Saga(request) => request.target(),
         }
     }
 
@@ -103,6 +108,8 @@ impl Request {
                 | Self::OpenEpochs
                 | Self::Liveness(_)
                 | Self::EndSessions(..)
+                // A claim, and letting go of one, change only whose turn it is.
+                | Self::Saga(SagaRequest::Claim(..) | SagaRequest::Postpone(..))
         )
     }
 
@@ -115,6 +122,7 @@ impl Request {
             }
             Self::RecordRefusal(..) | Self::Entomb(..) => Reply::InFlight,
             Self::Locking(request) => request.timed_out(),
+            Self::Saga(request) => request.timed_out(),
             _ => Reply::Lost,
         }
     }
@@ -129,6 +137,7 @@ impl Request {
             Self::Prepare(..) => Some(Reply::Retry(AbortReason::NoPreparedSlot)),
             Self::Finish(..) => Some(Reply::Busy),
             Self::Locking(request) => request.turned_away(),
+            Self::Saga(request) => request.turned_away(),
             _ => None,
         }
     }
@@ -172,6 +181,8 @@ pub enum Reply {
     Granted(i32, i64),
     /// The transfers whose intents are open.
     Intents(Vec<Transfer>),
+    /// The transfers whose sagas are open, and how far each is.
+    Sagas(Vec<(Transfer, SagaState)>),
     /// A balance.
     Balance(i64),
     /// A tombstone or refusal was placed.
@@ -259,6 +270,7 @@ impl fmt::Display for Request {
                 write!(f, "end sessions of epoch {epoch} on {shard}")
             }
             Self::Locking(request) => request.fmt(f),
+            Self::Saga(request) => request.fmt(f),
         }
     }
 }

@@ -47,7 +47,7 @@ impl Dice {
     }
 }
 
-const CALLS: [&str; 12] = [
+const CALLS: [&str; 13] = [
     "2pc",
     "2pc:log=file",
     "2pc-last-agent",
@@ -60,6 +60,7 @@ const CALLS: [&str; 12] = [
     "lock-lease",
     "lock-advisory",
     "lock-etcd:one-shard=local",
+    "saga",
 ];
 
 const TRANSFERS: u128 = 3;

@@ -2,6 +2,7 @@
 
 use super::locking::LockRequest;
 use super::network::{Reply, Request, short};
+use super::sagas::SagaRequest;
 use super::shard::FenceMark;
 use super::world::{Violation, World};
 use crate::outcome::LegOutcome;
@@ -48,9 +49,11 @@ impl World {
                 self.partner_stands(branch.shard, branch.transfer.id, branch.kind, |_| true)
             }
             Request::Finish(shard, gid, Order::RollBack) => {
-                // An effect that an intent answers for is no partner of this branch: another
-                // call with the same id made it, under locks.
-                let is_other_calls = self.shards().any(|rows| rows.intent(gid.transfer).is_some());
+                // An effect that an intent or a saga answers for is no partner of this branch:
+                // another call with the same id made it.
+                let is_other_calls = self
+                    .shards()
+                    .any(|rows| rows.intent(gid.transfer).is_some() || rows.has_saga(gid.transfer));
                 match self.partner_stands(*shard, gid.transfer, gid.kind, |_| false) {
                     Ok(()) if !is_other_calls => Err(Violation(format!(
                         "{request}: rolled back while its partner is applied"
@@ -59,7 +62,8 @@ impl World {
                 }
             }
             Request::Locking(LockRequest::Credit(branch, ..))
-            | Request::Locking(LockRequest::CreditIntended(branch, _)) => {
+            | Request::Locking(LockRequest::CreditIntended(branch, _))
+            | Request::Saga(SagaRequest::Credit(branch, _)) => {
                 let id = branch.transfer.id;
                 let is_debited = self.outcome(id, LegKind::Debit) == Some(LegOutcome::Applied);
                 if is_debited && self.outcome(id, LegKind::Refund).is_none() {
@@ -67,7 +71,8 @@ impl World {
                 }
                 Err(Violation(format!("{request}: it is not debited, or was refunded")))
             }
-            Request::Locking(LockRequest::Refund(branch, _)) => {
+            Request::Locking(LockRequest::Refund(branch, _))
+            | Request::Saga(SagaRequest::Refund(branch, _)) => {
                 match self.outcome(branch.transfer.id, LegKind::Credit) {
                     Some(LegOutcome::Rejected(_) | LegOutcome::Empty) => Ok(()),
                     other => Err(Violation(format!("{request}: the credit's leg is {other:?}"))),

@@ -7,12 +7,14 @@
 //! `fenced`.
 
 mod fenced;
+mod sagas;
 
 pub use fenced::{FenceMark, IntentState};
 
 use std::collections::BTreeMap;
 
 use fenced::FencedStep;
+use sagas::{SagaRow, SagaStep};
 
 use super::network::{LegRow, Reply, Request};
 use crate::outcome::{Decision, LegOutcome, Refusal, Rejection};
@@ -91,6 +93,7 @@ enum Step {
     Tombstone(TransferId, LegKind, LegRow),
     Decide(TransferId, Decision),
     Fenced(FencedStep),
+    Saga(SagaStep),
 }
 
 enum Stop {
@@ -106,6 +109,7 @@ pub struct Shard {
     decisions: BTreeMap<TransferId, (Decision, Option<Transaction>)>,
     prepared: Vec<(Gid, Transaction)>,
     intents: BTreeMap<TransferId, (Transfer, IntentState)>,
+    sagas: BTreeMap<TransferId, SagaRow>,
 }
 
 impl Shard {
@@ -234,6 +238,7 @@ impl Shard {
                 }
             },
             Step::Fenced(step) => return self.fenced_step(transaction, step),
+            Step::Saga(step) => return self.saga_step(transaction, step),
         }
         Ok(())
     }
@@ -257,6 +262,7 @@ impl Shard {
                 Reply::Done
             }
             Request::Locking(request) => self.answer_locking(request),
+            Request::Saga(request) => self.answer_saga(request),
             _ => unreachable!("the cluster answers {request} itself"),
         }
     }
@@ -363,6 +369,7 @@ fn steps(request: &Request) -> Option<Vec<Step>> {
         }
         Request::Decide(key, wanted) => vec![Step::Decide(key.transfer, *wanted)],
         Request::Locking(request) => return fenced::steps(request),
+        Request::Saga(request) => return sagas::steps(request),
         _ => return None,
     })
 }

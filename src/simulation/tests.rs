@@ -1,5 +1,6 @@
 mod locks;
 mod planted;
+mod sagas;
 
 use super::explore::every_schedule;
 use super::random::{play, trace};

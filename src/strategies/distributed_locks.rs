@@ -35,7 +35,8 @@
 use crate::fail_points::FailPoint;
 use crate::outcome::{AbortReason, Attempt, Outcome, Refusal};
 use crate::strategies::lock_pair::{Locks, not_locked};
-use crate::strategies::{Coordinator, Try, ending, intents};
+use crate::strategies::promises::{self, Promise};
+use crate::strategies::{Coordinator, Try, ending};
 use crate::transfer::{Branch, IdOrigin, Transfer};
 use crate::verbs::StrategyVerbs;
 use crate::verbs::locking::{Claimed, Concerning, Left, Lock};
@@ -112,7 +113,7 @@ impl Coordinator for DistributedLocks {
         reason: AbortReason,
     ) -> Outcome {
         let debit = transfer.debit(verbs.routing());
-        self.decide_against(verbs, &debit, Refusal::Aborted(reason)).await
+        promises::decide_against(verbs, &debit, Refusal::Aborted(reason), self.name()).await
     }
 
     async fn try_once<V: StrategyVerbs>(&self, verbs: &V, transfer: &Transfer) -> Try {
@@ -151,10 +152,12 @@ impl DistributedLocks {
         let (debit, credit) = (transfer.debit(routing), transfer.credit(routing));
         let [source_fence, target_fence] = locks.held().map(Lock::fence);
 
-        if transfer.origin == IdOrigin::MayBeRepeated
-            && let Some(answer) = self.recorded(verbs, transfer).await
-        {
-            return answer;
+        if transfer.origin == IdOrigin::MayBeRepeated {
+            match promises::recorded(verbs, transfer).await {
+                Ok(None) => {}
+                Ok(Some(outcome)) => return Try::Ended(outcome),
+                Err(error) => return Try::Ended(Outcome::Failed(error)),
+            }
         }
         match verbs.claim(&credit, target_fence).await {
             Claimed::Done => {}
@@ -180,13 +183,15 @@ impl DistributedLocks {
                     self.help(verbs, &debit, left).await;
                 }
                 Claimed::Not(Attempt::LegStands) => {
-                    return self.met_debit(verbs, &debit).await;
+                    return promises::met_debit(verbs, &debit, self.name()).await;
                 }
                 // The reply was lost. Either the debit ran, and what it owes is done now, or it
                 // never will.
                 Claimed::Not(Attempt::Unknown(lost)) => {
                     let outcome = ending::ask_leg(verbs, &debit, lost).await;
-                    return Try::Ended(self.everywhere(verbs, &debit, outcome).await);
+                    return Try::Ended(
+                        promises::everywhere(verbs, &debit, outcome, self.name()).await,
+                    );
                 }
                 Claimed::Not(no) => return self.refused(verbs, &debit, no).await,
             }
@@ -198,7 +203,8 @@ impl DistributedLocks {
         if verbs.credit_under_fence(&credit, target_fence, self.name()).await != Attempt::Done {
             // Fenced out, refused, done by somebody else, or nobody knows: the intent is open, and
             // this is what anybody does who finds it.
-            return Try::Ended(intents::answer(verbs, transfer, self.name()).await);
+            let promise = Promise::Intent;
+            return Try::Ended(promises::answer(verbs, transfer, promise, self.name()).await);
         }
 
         // Both effects are there: recovery closes the intent.
@@ -222,7 +228,8 @@ impl DistributedLocks {
             // A shard that is away keeps its intents; what is owed can only raise this balance.
             for intent in verbs.open_intents(shard, concerning).await.unwrap_or_default() {
                 if intent.transfer.id != branch.transfer.id {
-                    intents::finish(verbs, &intent.transfer, self.name()).await;
+                    let promise = Promise::Intent;
+                    promises::keep(verbs, &intent.transfer, promise, self.name()).await;
                 }
             }
         }
@@ -236,7 +243,7 @@ impl DistributedLocks {
                 verbs.reached(FailPoint::LocksRefused).await;
 
                 let refusal = Refusal::Rejected(rejection);
-                let outcome = self.decide_against(verbs, debit, refusal).await;
+                let outcome = promises::decide_against(verbs, debit, refusal, self.name()).await;
 
                 // The refusal is written, not answered: a repeated call gets it.
                 verbs.reached(FailPoint::LocksRefusalRecorded).await;
@@ -249,71 +256,6 @@ impl DistributedLocks {
             Attempt::Done | Attempt::LegStands | Attempt::DecisionStands => {
                 unreachable!("neither a claim nor a debit under locks is refused with {no:?}")
             }
-        }
-    }
-
-    /// Records `refusal` where the debit would stand, so that no late try runs, and then as the
-    /// answer on the home shard.
-    async fn decide_against<V: StrategyVerbs>(
-        &self,
-        verbs: &V,
-        debit: &Branch,
-        refusal: Refusal,
-    ) -> Outcome {
-        // A try of another call may have made the debit in between: then what it owes is done now.
-        let outcome = ending::record(verbs, debit, refusal, self.name()).await;
-        self.everywhere(verbs, debit, outcome).await
-    }
-
-    /// The refusal in `outcome` also on the home shard, where every strategy looks for answers.
-    async fn everywhere<V: StrategyVerbs>(
-        &self,
-        verbs: &V,
-        debit: &Branch,
-        outcome: Outcome,
-    ) -> Outcome {
-        let refusal = match outcome {
-            Outcome::Rejected(why) => Refusal::Rejected(why),
-            Outcome::Aborted(why) => Refusal::Aborted(why),
-            other => return other,
-        };
-        let [_, home] = debit.transfer.branches(verbs.routing());
-        if home == *debit {
-            return outcome;
-        }
-        match ending::record(verbs, &home, refusal, self.name()).await {
-            // Nothing will happen; under which name that is recorded is not known.
-            Outcome::Failed(error) => Outcome::InDoubt(error),
-            recorded => recorded,
-        }
-    }
-
-    /// The debit's leg stands already: an earlier call, or try, made it or had it refused.
-    async fn met_debit<V: StrategyVerbs>(&self, verbs: &V, debit: &Branch) -> Try {
-        match verbs.read_leg(debit.shard, debit.transfer.id, debit.kind).await {
-            Ok(Some(leg)) => Try::Ended(match ending::answer_of(&leg, debit) {
-                Outcome::Committed => intents::answer(verbs, &debit.transfer, self.name()).await,
-                other => self.everywhere(verbs, debit, other).await,
-            }),
-            // It vanished between two statements: it was pruned. Look again from the start.
-            Ok(None) => Try::Again(AbortReason::Serialization),
-            Err(error) => Try::Ended(Outcome::Failed(error)),
-        }
-    }
-
-    /// The answer that an earlier call with this id recorded, if one did.
-    async fn recorded<V: StrategyVerbs>(&self, verbs: &V, transfer: &Transfer) -> Option<Try> {
-        let [_, home] = transfer.branches(verbs.routing());
-        match verbs.read_leg(home.shard, transfer.id, home.kind).await {
-            Ok(None) => None,
-            Ok(Some(leg)) => match ending::answer_of(&leg, &home) {
-                // One effect is there; whether both are, the intent and the other leg tell.
-                Outcome::Committed => {
-                    Some(Try::Ended(intents::answer(verbs, transfer, self.name()).await))
-                }
-                outcome => Some(Try::Ended(outcome)),
-            },
-            Err(error) => Some(Try::Ended(Outcome::Failed(error))),
         }
     }
 }

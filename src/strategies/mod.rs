@@ -2,16 +2,17 @@
 //!
 //! A strategy is written in [`Verbs`] alone: no SQL, no connection, no clock, no measuring. The
 //! set is closed, so it is an enum and a `match`; nothing is boxed on the measured path. What
-//! all of them share stands in [`ending`] (how a try that failed is brought to an end) and
-//! [`recovery`] (what is done about a coordinator that died).
+//! all of them share stands in [`ending`] (how a try that failed is brought to an end), [`promises`] (what those owe that
+//! make the debit first) and [`recovery`] (what is done about a coordinator that died).
 
 pub mod distributed_locks;
 pub mod ending;
-pub mod intents;
 pub mod lock_naive;
 mod lock_pair;
 pub mod name;
+pub mod promises;
 pub mod recovery;
+pub mod saga;
 pub mod same_shard;
 pub mod two_phase;
 pub mod two_phase_last_agent;
@@ -21,6 +22,7 @@ use std::num::NonZeroU32;
 
 pub use distributed_locks::{DistributedLocks, LockServiceName};
 pub use lock_naive::LockNaive;
+pub use saga::Saga;
 pub use same_shard::SameShard;
 pub use two_phase::TwoPhase;
 pub use two_phase_last_agent::TwoPhaseLastAgent;
@@ -96,6 +98,8 @@ pub enum Strategy {
     DistributedLocks(DistributedLocks),
     /// Two commits under two locks, with neither.
     LockNaive(LockNaive),
+    /// Two commits by an orchestrator with a log, the first made good where the second is refused.
+    Saga(Saga),
 }
 
 impl Strategy {
@@ -108,6 +112,7 @@ impl Strategy {
             Self::TwoPhaseLastAgent(strategy) => strategy.name(),
             Self::DistributedLocks(strategy) => strategy.name(),
             Self::LockNaive(_) => lock_naive::NAME,
+            Self::Saga(strategy) => strategy.name(),
         }
     }
 
@@ -129,7 +134,9 @@ impl Strategy {
         match self {
             Self::DistributedLocks(strategy) => Some(strategy.service),
             Self::LockNaive(_) => Some(LockServiceName::Advisory),
-            Self::SameShard(_) | Self::TwoPhase(_) | Self::TwoPhaseLastAgent(_) => None,
+            Self::SameShard(_) | Self::TwoPhase(_) | Self::TwoPhaseLastAgent(_) | Self::Saga(_) => {
+                None
+            }
         }
     }
 
@@ -156,6 +163,7 @@ impl Strategy {
                 carry_out(strategy, verbs, transfer, max_tries).await
             }
             Self::LockNaive(strategy) => carry_out(strategy, verbs, transfer, max_tries).await,
+            Self::Saga(strategy) => carry_out(strategy, verbs, transfer, max_tries).await,
         }
     }
 }

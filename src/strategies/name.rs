@@ -6,8 +6,8 @@ use std::str::FromStr;
 use crate::strategies::distributed_locks::OneShard;
 use crate::strategies::two_phase::{Ack, Log, Visit};
 use crate::strategies::{
-    DistributedLocks, LockNaive, LockServiceName, SameShard, Strategy, TwoPhase, TwoPhaseLastAgent,
-    lock_naive, same_shard, two_phase, two_phase_last_agent,
+    DistributedLocks, LockNaive, LockServiceName, Saga, SameShard, Strategy, TwoPhase,
+    TwoPhaseLastAgent, lock_naive, saga, same_shard, two_phase, two_phase_last_agent,
 };
 use crate::verbs::Statements;
 
@@ -17,7 +17,7 @@ pub enum UnknownStrategy {
     /// No such strategy.
     #[error(
         "unknown strategy {0:?}; there are: same-shard, 2pc, 2pc-last-agent, lock-advisory, \
-         lock-lease, lock-redis, lock-etcd, lock-zookeeper, lock-naive"
+         lock-lease, lock-redis, lock-etcd, lock-zookeeper, lock-naive, saga"
     )]
     Name(String),
     /// No such option, or no such value of it.
@@ -67,6 +67,7 @@ impl FromStr for Strategy {
             lock_naive::NAME => {
                 without_options(lock_naive::NAME, options).map(|()| Self::LockNaive(LockNaive))
             }
+            saga::NAME => without_options(saga::NAME, options).map(|()| Self::Saga(Saga)),
             two_phase::NAME => {
                 let mut strategy = TwoPhase::default();
                 for option in options {
@@ -175,7 +176,7 @@ impl Strategy {
     pub fn options(&self) -> String {
         let mut options = Vec::new();
         let (how, when) = match self {
-            Self::SameShard(_) | Self::LockNaive(_) => return String::new(),
+            Self::SameShard(_) | Self::LockNaive(_) | Self::Saga(_) => return String::new(),
             Self::DistributedLocks(strategy) => {
                 return match strategy.one_shard {
                     OneShard::Locked => String::new(),
@@ -229,6 +230,7 @@ mod tests {
             "lock-advisory",
             "lock-zookeeper:one-shard=local",
             "lock-naive",
+            "saga",
         ] {
             let strategy: Strategy = text.parse().expect(text);
             assert_eq!(strategy.to_string(), text);

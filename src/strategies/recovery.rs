@@ -17,10 +17,11 @@
 //! | abort | yes | | `ROLLBACK PREPARED`, and a tombstone, so that no late attempt runs |
 //! | abort in a table | gone since | applied | heuristic damage: somebody committed it by hand |
 //! | abort in a file | gone since | applied | a later call with the same id went through |
-//! | abort in a table | gone since | applied under locks | so did another, which asks no register |
+//! | abort in a table | gone since | applied under locks, or by a saga | so did another, which asks no register |
 //! | register silent | any | any | in doubt; listed; never guessed |
 //!
-//! Then it keeps the promises of open intents, as whoever comes next under a lock would: `intents`.
+//! Then it keeps the promises of open intents, as whoever comes next under a lock would, and drives
+//! the sagas that nobody drives: `promises`, `saga`.
 //!
 //! A branch can turn up after a pass: its `PREPARE` was still waiting for a row when the shard
 //! was listed. It is prepared, therefore named, therefore found by the next pass.
@@ -33,13 +34,15 @@ use futures_util::future::join_all;
 use crate::fail_points::FailPoint;
 use crate::outcome::{AbortReason, Decision, Finish, LegOutcome, Refusal, ShardError, Tombstone};
 use crate::strategies::ending::{self, Order};
-use crate::strategies::intents::{self, Finished};
+use crate::strategies::promises::{self, Kept, Promise};
+use crate::strategies::saga;
 use crate::transfer::{Epoch, ShardIndex, TransferId};
 use crate::verbs::locking::{Concerning, Intent};
+use crate::verbs::saga::Owner;
 use crate::verbs::{Gid, Liveness, PreparedBranch, Register, StrategyVerbs};
 
 /// What the legs that recovery writes are recorded under.
-const NAME: &str = intents::ON_BEHALF;
+const NAME: &str = promises::ON_BEHALF;
 
 /// What one pass did and what it left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,14 +57,17 @@ pub struct Recovered {
     /// Branches of live coordinators whose register was asked: recovery and the coordinator raced
     /// for them.
     pub raced: u64,
-    /// Young branches and intents of live coordinators, left alone.
+    /// Young branches, intents and sagas of live coordinators, left alone.
     pub in_flight: u64,
-    /// Credits made that intents had promised.
+    /// Credits made that intents and sagas had promised.
     pub credited: u64,
     /// Debits made good whose targets refused the credit.
     pub refunded: u64,
-    /// Intents that stay open because a shard is away or somebody is at it, and why.
+    /// Intents and sagas that stay open because a shard is away or somebody is at it, and why.
     pub owed: Vec<(TransferId, ShardError)>,
+    /// Sagas that were given up after too many attempts, and what the last one met. They wait for an
+    /// operator.
+    pub given_up: Vec<(TransferId, String)>,
     /// Dead coordinators of whom nothing is left on any shard any more.
     pub closed_epochs: Vec<Epoch>,
     /// Branches that stay prepared because their register is silent, and why.
@@ -95,6 +101,7 @@ impl Recovered {
         self.credited += other.credited;
         self.refunded += other.refunded;
         self.owed.extend(other.owed);
+        self.given_up.extend(other.given_up);
         self.closed_epochs.extend(other.closed_epochs);
         self.in_doubt.extend(other.in_doubt);
         self.unfinished.extend(other.unfinished);
@@ -115,8 +122,10 @@ pub async fn recover<V: StrategyVerbs>(verbs: &V, grace: Duration) -> Recovered 
             Vec::new()
         }
     };
-    let shards = verbs.routing().shards();
-    for on_shard in join_all(shards.map(|shard| recover_shard(verbs, shard, &dead, grace))).await {
+    let owner = verbs.fresh_owner();
+    let on_shards =
+        verbs.routing().shards().map(|shard| recover_shard(verbs, shard, owner, &dead, grace));
+    for on_shard in join_all(on_shards).await {
         recovered.merge(on_shard);
     }
     if recovered.is_clean() {
@@ -145,6 +154,7 @@ async fn dead_epochs<V: StrategyVerbs>(verbs: &V) -> Result<Vec<Epoch>, ShardErr
 async fn recover_shard<V: StrategyVerbs>(
     verbs: &V,
     shard: ShardIndex,
+    owner: Owner,
     dead: &[Epoch],
     grace: Duration,
 ) -> Recovered {
@@ -178,6 +188,7 @@ async fn recover_shard<V: StrategyVerbs>(
         resolve(verbs, shard, gid, is_alive, &mut recovered).await;
     }
     keep_promises(verbs, shard, &mut living, grace, &mut recovered).await;
+    saga::resume(verbs, shard, owner, dead, grace, &mut recovered).await;
     recovered
 }
 
@@ -205,10 +216,10 @@ async fn keep_promises<V: StrategyVerbs>(
             recovered.in_flight += 1;
             continue;
         }
-        match intents::finish(verbs, &transfer, NAME).await {
-            Finished::Credited => recovered.credited += 1,
-            Finished::Refunded(_) => recovered.refunded += 1,
-            Finished::Owed(error) => recovered.owed.push((transfer.id, error)),
+        match promises::keep(verbs, &transfer, Promise::Intent, NAME).await {
+            Kept::Credited => recovered.credited += 1,
+            Kept::Refunded(_) => recovered.refunded += 1,
+            Kept::Owed(error) => recovered.owed.push((transfer.id, error)),
         }
     }
 }
@@ -328,13 +339,13 @@ async fn roll_back<V: StrategyVerbs>(
     match verbs.entomb(shard, gid.transfer, gid.kind).await {
         // In flight: a later attempt at the same id, which will meet the verdict by itself.
         Ok(Tombstone::Placed | Tombstone::InFlight) => {}
-        // A table's abort binds every attempt at the transfer but those under locks, which ask no
+        // A table's abort binds every attempt at the transfer but those by strategies that ask no
         // register; a file's only those of its epoch. So another call of the same id may have gone
         // through.
         Ok(Tombstone::Stands(leg))
             if leg.outcome == LegOutcome::Applied
                 && gid.register == Register::Table
-                && !intents::is_under_locks(&leg) =>
+                && !promises::asks_no_register(&leg) =>
         {
             let verdict = Decision::Abort(Refusal::Aborted(AbortReason::Superseded));
             recovered.damage.push((shard, gid, verdict));

@@ -14,6 +14,8 @@ pub mod gid;
 pub mod locking;
 pub mod observed;
 mod observed_locks;
+mod observed_sagas;
+pub mod saga;
 mod step;
 
 use std::future::Future;
@@ -89,9 +91,9 @@ pub enum Liveness {
 }
 
 /// Everything that a strategy may ask: what all of them share, and what each family adds.
-pub trait StrategyVerbs: locking::LockVerbs {}
+pub trait StrategyVerbs: locking::LockVerbs + saga::SagaVerbs {}
 
-impl<V: locking::LockVerbs> StrategyVerbs for V {}
+impl<V: locking::LockVerbs + saga::SagaVerbs> StrategyVerbs for V {}
 
 /// What shards, and what outlives a coordinator, can be asked to do.
 ///

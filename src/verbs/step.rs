@@ -47,6 +47,16 @@ pub enum Step {
     WriteBalance,
     /// A lock, given back.
     Unlock,
+    /// A debit with its saga's log row.
+    DebitWithSaga,
+    /// The credit of a saga.
+    Credit,
+    /// A saga's end, noted.
+    CompleteSaga,
+    /// Sagas that nobody drives, claimed.
+    ClaimSagas,
+    /// A saga, let go of.
+    PostponeSaga,
 }
 
 /// The part of a protocol that a step belongs to.
@@ -67,7 +77,7 @@ pub enum Phase {
     BackOff,
     /// Waiting for locks.
     LockWait,
-    /// What is done under locks.
+    /// What is done under locks, or step by step.
     Work,
     /// Giving locks back.
     Release,
@@ -129,7 +139,12 @@ impl Step {
             | Self::CloseIntent
             | Self::ListIntents
             | Self::ReadBalance
-            | Self::WriteBalance => Phase::Work,
+            | Self::WriteBalance
+            | Self::DebitWithSaga
+            | Self::Credit
+            | Self::CompleteSaga
+            | Self::ClaimSagas
+            | Self::PostponeSaga => Phase::Work,
             Self::Unlock => Phase::Release,
             Self::Refund => Phase::Compensate,
         }
@@ -161,6 +176,11 @@ impl Step {
             Self::ReadBalance => "balance read",
             Self::WriteBalance => "balance written",
             Self::Unlock => "unlock",
+            Self::DebitWithSaga => "debit and saga log in one transaction",
+            Self::Credit => "credit",
+            Self::CompleteSaga => "saga completed",
+            Self::ClaimSagas => "sagas claimed",
+            Self::PostponeSaga => "saga let go of",
         }
     }
 }

@@ -29,6 +29,7 @@ const STRATEGIES: &[&str] = &[
     "lock-redis",
     "lock-etcd",
     "lock-zookeeper",
+    "saga",
 ];
 
 const PIPELINED: &[&str] = &["2pc", "2pc:log=file"];
@@ -97,6 +98,12 @@ fn recipe(point: FailPoint) -> Recipe {
         P::LocksRefused | P::LocksRefusalRecorded => (LOCKS, 0..=0, Refused),
         // Recovery takes no lock, so whose it was makes no difference to it.
         P::RecoveryIntentsListed => (&["lock-advisory", "lock-lease"], 0..=0, Committed),
+        P::SagaStarted | P::SagaDebited | P::SagaCredited | P::SagaCompleted => {
+            (&["saga"], 0..=0, Committed)
+        }
+        P::SagaRefused | P::SagaRefusalRecorded => (&["saga"], 0..=0, Refused),
+        P::PromiseCreditRefused | P::PromiseRefunded => (&["saga"], 0..=0, Refused),
+        P::RecoverySagasClaimed => (&["saga"], 0..=0, Committed),
         // What is left has tests of its own: `naive`.
         P::NaiveRead | P::NaiveDebited => (&[], 0..=0, Committed),
         P::RecoveryListed | P::RecoveryDecided => {
@@ -119,14 +126,19 @@ pub struct Order {
 impl Order {
     /// An order that comes past where `needs` must be met.
     pub fn meeting(bank: &Bank, strategy: &'static str, needs: Needs) -> Self {
-        let source = bank.account(0, 0);
+        let source = match needs {
+            Needs::RefusalAtSource => bank::missing_account(0),
+            _ => bank.account(0, 0),
+        };
         let target = match needs {
             Needs::OneShard => bank.account(0, 1),
-            Needs::Refusal => bank::missing_account(1),
+            Needs::Refusal | Needs::RefusalAtTarget => bank::missing_account(1),
             Needs::Success
             | Needs::OneByOne
             | Needs::Leftover
             | Needs::Intent
+            | Needs::Saga
+            | Needs::RefusalAtSource
             | Needs::Naive
             | Needs::Finished => bank.account(1, 0),
         };
@@ -243,13 +255,15 @@ fn leaves_undecided(strategy: &str) -> FailPoint {
         FailPoint::LastAgentPrepared
     } else if strategy.starts_with("lock-") {
         FailPoint::LocksDebited
+    } else if strategy == "saga" {
+        FailPoint::SagaDebited
     } else {
         FailPoint::TwoPhaseAllPrepared
     }
 }
 
 fn of_recovery(point: FailPoint) -> bool {
-    matches!(point.needs(), Needs::Leftover | Needs::Intent)
+    matches!(point.needs(), Needs::Leftover | Needs::Intent | Needs::Saga)
 }
 
 /// Kills it everywhere, its ids now given by the caller, now made by the tool.
@@ -276,7 +290,11 @@ fn every_fail_point_has_somebody_who_dies_there() {
             assert!(STRATEGIES.contains(strategy), "{strategy}");
             let owner = strategy.split(':').next().expect("a name");
             let owner = if owner.starts_with("lock-") { "lock" } else { owner };
-            assert!([owner, "recovery"].contains(&point.owner()), "{} {owner}", point.name());
+            assert!(
+                [owner, "recovery", "promise"].contains(&point.owner()),
+                "{} {owner}",
+                point.name()
+            );
         }
     }
 }
@@ -326,6 +344,8 @@ deaths! {
     every_death_under_locks_of_etcd_is_recovered_to_its_verdict: "lock-etcd", recovering: false;
     every_death_under_locks_of_zookeeper_is_recovered_to_its_verdict:
         "lock-zookeeper", recovering: false;
+    every_death_of_a_saga_is_recovered_to_its_verdict: "saga", recovering: false;
+    every_death_of_the_recovery_of_sagas_is_recovered_from: "saga", recovering: true;
     every_death_of_the_recovery_of_advisory_locks_is_recovered_from:
         "lock-advisory", recovering: true;
     every_death_of_the_recovery_of_leases_is_recovered_from: "lock-lease", recovering: true;

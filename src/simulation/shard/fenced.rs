@@ -112,6 +112,7 @@ impl Shard {
 
     /// A commit that is waited for takes with it whatever was committed before.
     pub(super) fn flush(&mut self) {
+        self.flush_sagas();
         for (_, state) in self.intents.values_mut() {
             if let IntentState::Done { is_durable } = state {
                 *is_durable = true;
@@ -121,6 +122,7 @@ impl Shard {
 
     /// A restart: what was not waited for until it was durable is gone.
     pub fn forget_lazy_commits(&mut self) {
+        self.forget_lazy_sagas();
         for (_, state) in self.intents.values_mut() {
             if *state == (IntentState::Done { is_durable: false }) {
                 *state = IntentState::Open;
@@ -197,11 +199,7 @@ impl Shard {
             FencedStep::Refund(id, amount) => {
                 let account = self.account(id)?;
                 let fence = account.above();
-                let fits = account.balance.checked_add(amount).is_some();
-                change(account, transaction, Change { amount, fence })?;
-                if !fits {
-                    return Err(Stop::Answer(Reply::Failed));
-                }
+                return self.refund(transaction, id, amount, fence);
             }
             FencedStep::Intend(transfer) => {
                 let transfer = Transfer { origin: IdOrigin::MayBeRepeated, ..transfer };
@@ -220,6 +218,20 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// Raises a balance, of a closed account too.
+    pub(super) fn refund(
+        &mut self,
+        transaction: Transaction,
+        id: AccountId,
+        amount: i64,
+        fence: Option<(FenceMark, Option<HolderId>)>,
+    ) -> Result<(), Stop> {
+        let account = self.account(id)?;
+        let fits = account.balance.checked_add(amount).is_some();
+        change(account, transaction, Change { amount, fence })?;
+        if fits { Ok(()) } else { Err(Stop::Answer(Reply::Failed)) }
     }
 
     /// Statements that never wait.

@@ -11,12 +11,12 @@ use crate::transfer::IdOrigin;
 
 const LOCKS: &str = "lock-lease";
 const REPEATS: [&str; 4] = [LOCKS, ALL[0], ALL[1], ALL[2]];
-const NONE: Budget = Budget::NONE;
+pub(super) const NONE: Budget = Budget::NONE;
 /// No further credit fits.
-const FULL: i64 = i64::MAX - 20;
+pub(super) const FULL: i64 = i64::MAX - 20;
 
 /// One transfer under locks, with which source and target, and how full the target is.
-fn ways() -> [(&'static str, i64, i64, i64); 6] {
+pub(super) fn ways() -> [(&'static str, i64, i64, i64); 6] {
     [
         ("up", 1, 2, 100),
         ("down", 2, 1, 100),
@@ -27,7 +27,12 @@ fn ways() -> [(&'static str, i64, i64, i64); 6] {
     ]
 }
 
-fn one(call: &str, way: (&str, i64, i64, i64), origin: IdOrigin, budget: Budget) -> Scene {
+pub(super) fn one(
+    call: &str,
+    way: (&str, i64, i64, i64),
+    origin: IdOrigin,
+    budget: Budget,
+) -> Scene {
     let (_, source, target, balance) = way;
     Scene::new(2, 2, 100, budget).with_balance(target, balance).calling(
         0,
@@ -64,7 +69,7 @@ fn two_calls_with_one_id_under_locks_get_one_answer() {
 }
 
 /// Two transfers between the same accounts, in opposite directions.
-fn there_and_back(calls: [&str; 2], balances: (i64, i64), budget: Budget) -> Scene {
+pub(super) fn there_and_back(calls: [&str; 2], balances: (i64, i64), budget: Budget) -> Scene {
     Scene::new(2, 2, 100, budget)
         .with_balance(1, balances.0)
         .with_balance(2, balances.1)
@@ -73,7 +78,7 @@ fn there_and_back(calls: [&str; 2], balances: (i64, i64), budget: Budget) -> Sce
 }
 
 /// Both can be paid; the first finds no room until the second has made some; the first is short.
-const BALANCES: [(i64, i64); 3] = [(100, 100), (100, FULL), (10, 100)];
+pub(super) const BALANCES: [(i64, i64); 3] = [(100, 100), (100, FULL), (10, 100)];
 
 #[test]
 fn two_transfers_in_opposite_directions_under_locks_break_no_promise() {

@@ -33,6 +33,14 @@ fn a_refund_that_does_not_wait_for_the_credits_leg_is_caught() {
 }
 
 #[test]
+fn a_saga_whose_refund_does_not_wait_for_the_credits_leg_is_caught() {
+    let plain = scene("saga", i64::MAX - 20, Budget::NONE);
+    assert_eq!(every_schedule(&plain, &[]).map_err(|failure| failure.to_string()).err(), None);
+    let failure = caught(&plain.planting(Plant::RefusalOfCredit));
+    assert!(failure.violation.0.contains("the credit's leg is None"), "{failure}");
+}
+
+#[test]
 fn a_finisher_that_credits_without_the_leg_is_caught() {
     let plain = scene(LOCKS, 100, Budget::NONE).recovering(1);
     assert_eq!(every_schedule(&plain, &[]).map_err(|failure| failure.to_string()).err(), None);
