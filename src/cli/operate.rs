@@ -56,7 +56,7 @@ pub struct TransferArguments {
     #[arg(long, value_name = "AMOUNT", value_parser = amount)]
     pub amount: Amount,
     /// By which strategy: same-shard, 2pc, 2pc-last-agent, lock-advisory, lock-lease, lock-redis,
-    /// lock-etcd, lock-zookeeper, lock-naive (unsafe), with options as in
+    /// lock-etcd, lock-zookeeper, lock-naive (unsafe), saga, with options as in
     /// 2pc:log=file,statements=one-by-one.
     #[arg(long, value_name = "STRATEGY", default_value = "2pc-last-agent")]
     pub strategy: Strategy,
@@ -101,6 +101,12 @@ pub struct RecoverArguments {
     /// transfer follows.
     #[arg(long, num_args = 2, value_names = ["VERDICT", "GID"])]
     pub force: Option<Vec<String>>,
+    /// Try the credits of sagas again that were given up after too many attempts.
+    #[arg(long, conflicts_with_all = ["force", "watch", "refund_dead"])]
+    pub retry_dead: bool,
+    /// Give back the debits of sagas that were given up, unless their credits turn out to be there.
+    #[arg(long, conflicts_with_all = ["force", "watch"])]
+    pub refund_dead: bool,
     /// Do not ask before forcing.
     #[arg(long, requires = "force")]
     pub yes: bool,

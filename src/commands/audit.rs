@@ -31,15 +31,15 @@ pub fn run(arguments: &AuditArguments) -> Result<(), Stop> {
         lines.push(format!("{} violation(s): money was made or lost", report.violation_count));
         return Err(Stop { exit: Exit::InvariantBroken, lines });
     }
-    if arguments.at_rest && (!report.prepared.is_empty() || report.open_intents > 0) {
+    if arguments.at_rest && (!report.prepared.is_empty() || report.open_promises > 0) {
         let mut lines = report.prepared;
         if !lines.is_empty() {
             lines.push("these are still prepared; run recover".to_owned());
         }
-        if report.open_intents > 0 {
+        if report.open_promises > 0 {
             lines.push(format!(
-                "{} transfer(s) under locks still owe their credit; run recover",
-                report.open_intents
+                "{} transfer(s) under locks, or saga(s), still owe a credit or a refund; run recover",
+                report.open_promises
             ));
         }
         return Err(Stop { exit: Exit::Incomplete, lines });
@@ -60,10 +60,10 @@ fn in_words(report: &AuditReport) -> String {
     lines.push(format!("all: balances {balances}, opening balances {openings}"));
     lines.push(format!(
         "{} transfer(s) were between their two effects at the snapshots, {} branch(es) prepared, {} \
-         intent(s) open",
+         intent(s) or saga(s) open",
         report.half_visible,
         report.prepared.len(),
-        report.open_intents
+        report.open_promises
     ));
     let verdict = if report.is_conserved() {
         "no money was made or lost: every balance is explained, every transfer whole"

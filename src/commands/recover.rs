@@ -9,13 +9,16 @@ use super::output::print;
 use super::{Exit, Stop};
 use crate::cli::operate::{Forced, RecoverArguments};
 use crate::coordination::presence::Presence;
+use crate::coordination::saga;
 use crate::ledger::postgres::PostgresVerbs;
-use crate::outcome::{AbortReason, Decision, Finish, Refusal};
+use crate::outcome::{AbortReason, Decision, Finish, Refusal, ShardError};
 use crate::shards::ShardTarget;
 use crate::shards::cluster::Cluster;
+use crate::shards::failure::describe;
 use crate::shards::reachable;
 use crate::strategies::recovery::{Recovered, recover};
 use crate::transfer::ShardIndex;
+use crate::verbs::saga::{ATTEMPTS_MAX, SagaEvent};
 use crate::verbs::{DecisionKey, Gid, Register, Verbs};
 
 /// How long the branches of a living coordinator are left alone, where nobody says otherwise.
@@ -34,6 +37,12 @@ pub fn run(arguments: &RecoverArguments) -> Result<(), Stop> {
         let verbs = open(targets, arguments).await?;
         let ended = match forced {
             Some((verdict, gid)) => force(&verbs, verdict, &gid, arguments.yes).await,
+            None if arguments.retry_dead => {
+                revive_and_recover(&verbs, SagaEvent::Retried, arguments.grace()).await
+            }
+            None if arguments.refund_dead => {
+                revive_and_recover(&verbs, SagaEvent::CompensationOrdered, arguments.grace()).await
+            }
             None if arguments.watch => watch(&verbs, arguments.grace()).await,
             None => once(&verbs, arguments.grace()).await,
         };
@@ -69,6 +78,24 @@ async fn open(
     };
     let context = context(cluster, presence, &arguments.coordinator);
     Ok(PostgresVerbs::new(context, settings(&arguments.coordinator)))
+}
+
+/// Lets the sagas that were given up go on as `event` says, and recovers.
+async fn revive_and_recover(
+    verbs: &PostgresVerbs,
+    event: SagaEvent,
+    grace: Duration,
+) -> Result<(), Stop> {
+    let cluster = verbs.pools().cluster();
+    for (shard, _) in cluster.targets() {
+        let failed = |error: ShardError| Stop::new(Exit::Failed, error.to_string());
+        let client = cluster.connect(shard, PATIENCE).await.map_err(failed)?;
+        let revived = saga::revive(&client, event).await;
+        for transfer in revived.map_err(|error| failed(describe(shard, &error)))? {
+            print(&format!("shard {shard}: saga {transfer} goes on"))?;
+        }
+    }
+    once(verbs, grace).await
 }
 
 async fn once(verbs: &PostgresVerbs, grace: Duration) -> Result<(), Stop> {
@@ -139,7 +166,7 @@ fn in_words(recovered: &Recovered, took: Duration) -> String {
     );
     if recovered.credited + recovered.refunded > 0 {
         line.push_str(&format!(
-            "; {} credit(s) made that open intents had promised, {} debit(s) refunded",
+            "; {} credit(s) made that intents or sagas had promised, {} debit(s) refunded",
             recovered.credited, recovered.refunded
         ));
     }
@@ -165,7 +192,14 @@ fn verdict(recovered: &Recovered) -> Result<(), Stop> {
         lines.push(format!("shard {shard}: {gid} stays in doubt: {why}"));
     }
     for (transfer, why) in &recovered.owed {
-        lines.push(format!("transfer {transfer} under locks stays open: {why}"));
+        lines.push(format!("transfer {transfer} still owes a credit or a refund: {why}"));
+    }
+    for (transfer, why) in &recovered.given_up {
+        lines.push(format!(
+            "saga {transfer} was given up after {ATTEMPTS_MAX} attempts: {why}; its money is \
+             accounted for: recover --retry-dead tries the credits again, recover --refund-dead \
+             gives the debits back"
+        ));
     }
     for (shard, gid) in &recovered.unfinished {
         lines.push(format!("shard {shard}: {gid} could not be finished; recover again"));

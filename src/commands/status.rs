@@ -104,6 +104,18 @@ fn in_words(inspection: &Inspection, cluster: crate::transfer::ClusterId) -> Str
             age.as_secs_f64()
         ));
     }
+    for saga in &inspection.open_sagas {
+        let remedy = if saga.state == "dead" {
+            "; given up: recover --retry-dead or recover --refund-dead ends it"
+        } else {
+            ""
+        };
+        let last = saga.last_error.as_deref().map_or_else(String::new, |why| format!(", {why}"));
+        lines.push(format!(
+            "    saga {} is {} since {} s, {} attempt(s){last}{remedy}",
+            saga.transfer, saga.state, saga.age_s, saga.attempts
+        ));
+    }
     for prepared in ours {
         let warning = if prepared.age > OLD {
             "; it holds its locks and holds VACUUM back: run recover"

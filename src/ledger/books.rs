@@ -142,14 +142,18 @@ pub async fn applied_legs(client: &Client, transfers: &[Uuid]) -> Result<Vec<App
         .collect())
 }
 
-/// The transfers of which an intent is open on this shard.
+/// The transfers of which an intent or a saga is open on this shard.
 ///
 /// # Errors
 /// The statement failed.
-pub async fn open_intents(client: &Client) -> Result<Vec<Uuid>, Error> {
+pub async fn open_promises(client: &Client) -> Result<Vec<Uuid>, Error> {
     let none: [&(dyn tokio_postgres::types::ToSql + Sync); 0] = [];
     let rows = client
-        .query("select transfer_id from shardbank.intent where state = 'open'", &none)
+        .query(
+            "select transfer_id from shardbank.intent where state = 'open' union all \
+             select transfer_id from shardbank.saga where state not in ('completed', 'refunded')",
+            &none,
+        )
         .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, Error};
 
-use crate::transfer::Epoch;
+use crate::transfer::{Epoch, TransferId};
 
 /// A prepared transaction as a shard lists it, ours or not.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +41,27 @@ pub struct Inspection {
     pub open_intents: i64,
     /// How long the oldest of them has been owed.
     pub oldest_intent: Option<Duration>,
+    /// Sagas from here that have not ended.
+    pub open_sagas: Vec<SagaInspection>,
 }
+
+/// A saga that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SagaInspection {
+    /// Which transfer.
+    pub transfer: TransferId,
+    /// How far it is.
+    pub state: String,
+    /// How long ago its debit was made, in seconds by the shard's clock.
+    pub age_s: i64,
+    /// How often it was claimed.
+    pub attempts: i32,
+    /// What the last attempt met.
+    pub last_error: Option<String>,
+}
+
+/// How many sagas are shown; those that were given up come first.
+const SAGAS_SHOWN: i64 = 20;
 
 /// A coordinator's epoch as shard 0 knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,8 +116,28 @@ pub async fn inspect(client: &Client) -> Result<Inspection, Error> {
             &[],
         )
         .await?;
+    let open_sagas = client
+        .query(
+            "select transfer_id, state, \
+                    (extract(epoch from clock_timestamp() - recorded_at))::int8, attempts, \
+                    last_error \
+               from shardbank.saga where state not in ('completed', 'refunded') \
+              order by state <> 'dead', recorded_at limit $1",
+            &[&SAGAS_SHOWN],
+        )
+        .await?
+        .iter()
+        .map(|row| SagaInspection {
+            transfer: TransferId(row.get(0)),
+            state: row.get(1),
+            age_s: row.get(2),
+            attempts: row.get(3),
+            last_error: row.get(4),
+        })
+        .collect();
     Ok(Inspection {
         prepared,
+        open_sagas,
         slots: row.get(0),
         accounts_estimate: row.get(1),
         legs_estimate: row.get(2),

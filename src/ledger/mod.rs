@@ -16,4 +16,5 @@ mod postgres_locks;
 mod postgres_sagas;
 pub mod recovering;
 pub mod reset;
+mod retiring;
 mod saga_steps;

@@ -28,7 +28,7 @@ use crate::shards::prepared;
 use crate::transfer::{
     Branch, ClusterId, Epoch, IdOrigin, LegKind, Routing, ShardIndex, Transfer, TransferId,
 };
-use crate::verbs::locking::{Concerning, LockService, LockTerms, LockVerbs};
+use crate::verbs::locking::{LockService, LockTerms};
 use crate::verbs::{DecisionKey, Gid, Liveness, Preparation, PreparedBranch, Register, Verbs};
 
 /// What a coordinator process shares among its threads.
@@ -47,14 +47,14 @@ pub struct CoordinatorContext {
 /// The storage verbs on Postgres, for one thread.
 #[derive(Clone)]
 pub struct PostgresVerbs {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     committers: mpsc::Sender<Order>,
     locks: Option<(Arc<dyn LockService>, LockTerms)>,
 }
 
 pub(super) struct Inner {
-    context: CoordinatorContext,
-    routing: Routing,
+    pub(super) context: CoordinatorContext,
+    pub(super) routing: Routing,
     pub(super) messenger: Messenger,
     name: String,
     /// Whether the armed fail point was reached.
@@ -106,34 +106,6 @@ impl PostgresVerbs {
     /// What carries its messages.
     pub(super) fn messenger(&self) -> &Messenger {
         &self.inner.messenger
-    }
-
-    /// Ends this coordinator in order, after its last transfer: where nothing of it is prepared on
-    /// any shard and no message of it can still be running, its epoch is closed and its decision
-    /// log removed. Otherwise, or where a shard does not answer, that is left to recovery.
-    pub async fn retire(&self) {
-        self.drain().await;
-        let Some(epoch) = self.inner.context.presence.current() else { return };
-        if self.inner.messenger.has_lost_track() {
-            return;
-        }
-        for shard in self.inner.routing.shards() {
-            match self.list_prepared(shard).await {
-                Ok(branches) if branches.iter().all(|branch| branch.gid.epoch != epoch) => {}
-                Ok(_) | Err(_) => return,
-            }
-            match self.open_intents(shard, Concerning::Anybody).await {
-                Ok(intents) if intents.iter().all(|intent| intent.epoch != epoch) => {}
-                Ok(_) | Err(_) => return,
-            }
-            if !self.has_no_saga(shard, epoch).await {
-                return;
-            }
-        }
-        if self.close_epoch(epoch).await.is_ok() {
-            // A file that stays behind is one that nothing refers to.
-            self.inner.context.logs.retire(epoch).ok();
-        }
     }
 
     /// Waits until the committers have done all that they were given. To be called when no

@@ -47,6 +47,8 @@ mod recovering;
 #[cfg(test)]
 mod resetting;
 #[cfg(test)]
+mod sagas;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod shards;

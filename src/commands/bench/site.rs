@@ -208,7 +208,7 @@ impl Site {
                     .map(|(shard, gid, why)| format!("shard {shard}: {gid} is in doubt: {why}"))
                     .collect();
                 lines.extend(pass.owed.iter().map(|(transfer, why)| {
-                    format!("transfer {transfer} under locks stays open: {why}")
+                    format!("transfer {transfer} still owes a credit or a refund: {why}")
                 }));
                 lines.extend(pass.unreachable.iter().map(ToString::to_string));
                 lines.push(format!(
