@@ -178,7 +178,8 @@ impl Trace {
                 self.lock_hold_ns[leg].store(until - from, Relaxed);
                 self.count_effects(2, until);
             }
-            Step::ApplyAndDecide if done => {
+            // A local transaction's row is locked for no longer than its statement runs.
+            Step::ApplyAndDecide | Step::DebitWithSaga if done => {
                 self.lock_hold_ns[leg].store(until - from, Relaxed);
                 self.count_effects(1, until);
             }
@@ -189,14 +190,16 @@ impl Trace {
                 }
                 self.count_effects(1, until);
             }
-            Step::CreditUnderFence | Step::WriteBalance | Step::DebitWithSaga if done => {
-                self.count_effects(1, until);
-            }
+            Step::CreditUnderFence | Step::WriteBalance if done => self.count_effects(1, until),
             Step::DebitWithIntent if seen.answer == Answer::Claimed(Claimed::Done) => {
                 self.count_effects(1, until);
             }
             // Before its own debit, a transfer finishes what others owe.
-            Step::CreditIntended | Step::Credit if done && self.effects.load(Relaxed) > 0 => {
+            Step::Credit if done && self.effects.load(Relaxed) > 0 => {
+                self.lock_hold_ns[leg].store(until - from, Relaxed);
+                self.count_effects(1, until);
+            }
+            Step::CreditIntended if done && self.effects.load(Relaxed) > 0 => {
                 self.count_effects(1, until);
             }
             Step::Refund if done && self.effects.load(Relaxed) > 0 => {
