@@ -8,8 +8,8 @@
 //!   into them since, by its own records; over all shards, a batch of it comes to nothing.
 //! - **all or nothing**: over all shards, the applied legs of every transfer cancel out. While
 //!   transfers run some are half-visible, so what does not cancel out is looked at again: it is a
-//!   violation only if it is still half when none of its branches is prepared any more, no intent
-//!   or saga of it is open, and no batch of `prune` is prepared, which may be folding it shard after
+//!   violation only if it is still half when none of its branches is prepared any more, no intent,
+//!   saga or hold of it is open, and no batch of `prune` is prepared, which may be folding it shard after
 //!   shard.
 //! - **decided**: no decision is contradicted by the legs beside it.
 //!
@@ -107,7 +107,7 @@ pub struct AuditReport {
     pub half_visible: u64,
     /// Prepared branches of this cluster at the end, by name.
     pub prepared: Vec<String>,
-    /// Transfers under locks, and sagas, at the end whose credit or refund is still owed.
+    /// Transfers under locks, sagas and reservations that have not ended at the end.
     pub open_promises: u64,
     /// What must never be. Not more than twenty of a kind are kept.
     pub violations: Vec<Violation>,
@@ -269,7 +269,7 @@ async fn settle(
             .collect();
         let folding = is_folding(cluster, clients, &prepared).await?;
         // An intent or a saga is there as soon as its debit, and open for as long as its credit is
-        // not.
+        // not; a hold is open until its effect is there.
         let promised = open_promises(cluster, clients).await?;
         let second_look = legs_of(cluster, clients, half.keys().copied().collect()).await?;
         half.retain(|id, change| {
@@ -295,7 +295,7 @@ async fn settle(
     Ok(violations)
 }
 
-/// The transfers of which an intent or a saga is open.
+/// The transfers of which an intent, a saga or a hold is open.
 async fn open_promises(cluster: &Cluster, clients: &[Client]) -> Result<HashSet<Uuid>, ShardError> {
     let on_shards = clients.iter().zip(cluster.routing().shards()).map(async |(client, shard)| {
         books::open_promises(client).await.map_err(|error| describe(shard, &error))
@@ -365,11 +365,13 @@ async fn contradicted(
                 let prefix = Gid::prefix_of(cluster.id());
                 let suspects = books::contradicted_decisions(client).await.map_err(describe)?;
                 let prepared = books::prepared(client, &prefix).await.map_err(describe)?;
+                let promised = books::open_promises(client).await.map_err(describe)?;
                 let again = books::contradicted_decisions(client).await.map_err(describe)?;
                 let busy: HashSet<Uuid> = prepared
                     .iter()
                     .filter_map(|name| name.parse::<Gid>().ok())
                     .map(|gid| gid.transfer.0)
+                    .chain(promised)
                     .collect();
                 let mut found = Vec::new();
                 let mut waiting = false;

@@ -89,6 +89,8 @@ pub enum Needs {
     Intent,
     /// A saga that an earlier coordinator left open.
     Saga,
+    /// A hold that an earlier coordinator left open, undecided.
+    Hold,
     /// No transfer of its own: finished ones, on two shards, for `prune` to fold.
     Finished,
     /// Two shards that both say yes, and an application that trusts its locks.
@@ -168,6 +170,26 @@ fail_points! {
     SagaRefused = "saga.refused", NothingHappened, RefusalAtSource;
     /// The source's refusal is recorded, nobody was answered.
     SagaRefusalRecorded = "saga.refusal-recorded", NothingHappened, RefusalAtSource;
+    /// Chosen, nothing sent.
+    ReservationStarted = "reservation.started", NothingHappened, Success;
+    /// One account holds its part.
+    ReservationFirstHeld = "reservation.first-held", NothingHappened, Success;
+    /// Both hold, nothing is decided.
+    ReservationAllHeld = "reservation.all-held", NothingHappened, Success;
+    /// The decision is durable, nothing is confirmed.
+    ReservationDecided = "reservation.decided", Committed, Success;
+    /// A confirmation is on its way to one account and not to the other.
+    ReservationFirstConfirmSent = "reservation.first-confirm-sent", Committed, Success;
+    /// Both are confirmed, nobody was answered.
+    ReservationConfirmed = "reservation.confirmed", Committed, Success;
+    /// An account refused after another held its part.
+    ReservationRefused = "reservation.refused", NothingHappened, Refusal;
+    /// The abort is durable, nothing is cancelled.
+    ReservationDecidedAgainst = "reservation.decided-against", NothingHappened, Refusal;
+    /// Both are cancelled, nobody was answered.
+    ReservationCancelled = "reservation.cancelled", NothingHappened, Refusal;
+    /// Recovery has seen an open hold and asked nobody yet.
+    RecoveryHoldsListed = "recovery.holds-listed", NothingHappened, Hold;
     /// The debit is made, the credit's refusal is recorded, the refund is owed.
     PromiseCreditRefused = "promise.credit-refused", NothingHappened, RefusalAtTarget;
     /// The debit is made good, nobody was answered.

@@ -62,6 +62,8 @@ pub enum AbortReason {
     Forced,
     /// Somebody with a later grant had claimed an account, or the grant ran out.
     FencedOut,
+    /// A hold's time was over before the transfer was decided.
+    Expired,
 }
 
 /// What a decision says, and why where it says no. The reason is stored, so that a repeated
@@ -118,6 +120,7 @@ named!(AbortReason {
     Unreachable = "unreachable",
     Forced = "forced",
     FencedOut = "fenced_out",
+    Expired = "expired",
 });
 
 impl Refusal {
@@ -138,6 +141,12 @@ impl Refusal {
             (Some(rejection), _) => Self::Rejected(rejection),
             (None, reason) => Self::Aborted(reason.unwrap_or(AbortReason::Superseded)),
         }
+    }
+}
+
+impl From<AbortReason> for Refusal {
+    fn from(reason: AbortReason) -> Self {
+        Self::Aborted(reason)
     }
 }
 
@@ -197,6 +206,8 @@ pub enum Attempt {
 pub enum LegOutcome {
     /// The effect ran. Only this one means it.
     Applied,
+    /// A reservation holds it: it will run, or never, as the decision register says.
+    Held,
     /// The business refused it, and it never will run.
     Rejected(Refusal),
     /// A tombstone: somebody made sure that it never will run.

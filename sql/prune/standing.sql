@@ -22,12 +22,15 @@ with page as (
            1 as legs, 0 as decisions, null::text as verdict, pg_column_size(leg) as bytes
       from shardbank.leg where transfer_id > $2 and transfer_id <= (select id from last)
     union all
-    -- Never old: whoever once saw an intent or a saga open must find the legs that finished it.
+    -- Never old: whoever once saw an intent, a saga or a hold open must find the legs that finished it.
     select transfer_id, false, false, false, 0, 0, 0, null, pg_column_size(intent)
       from shardbank.intent where transfer_id > $2 and transfer_id <= (select id from last)
     union all
     select transfer_id, false, false, false, 0, 0, 0, null, pg_column_size(saga)
       from shardbank.saga where transfer_id > $2 and transfer_id <= (select id from last)
+    union all
+    select transfer_id, false, false, false, 0, 0, 0, null, pg_column_size(hold)
+      from shardbank.hold where transfer_id > $2 and transfer_id <= (select id from last)
     union all
     select transfer_id, decided_at < $1, false, false, 0, 0, 1,
            verdict, pg_column_size(decision)

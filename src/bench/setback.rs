@@ -50,9 +50,10 @@ fn of_attempt(attempt: &Attempt) -> Option<Setback> {
             AbortReason::LockTimeout => Setback::LockTimeout,
             AbortReason::Unreachable => Setback::Connection,
             AbortReason::FencedOut => Setback::FencedOut,
-            AbortReason::NoPreparedSlot | AbortReason::Superseded | AbortReason::Forced => {
-                Setback::Other
-            }
+            AbortReason::NoPreparedSlot
+            | AbortReason::Superseded
+            | AbortReason::Forced
+            | AbortReason::Expired => Setback::Other,
         },
         Attempt::Failed(error) | Attempt::Unknown(error) => of_error(error),
         _ => return None,

@@ -183,6 +183,11 @@ impl Trace {
                 self.lock_hold_ns[leg].store(until - from, Relaxed);
                 self.count_effects(1, until);
             }
+            // Of what is held no row stays locked; each confirmation is an effect.
+            Step::Confirm if done => {
+                self.lock_hold_ns[leg].store(until - from, Relaxed);
+                self.count_effects(1, until);
+            }
             Step::CommitPrepared if done => {
                 let locked_from = self.locked_from[leg].load(Relaxed);
                 if locked_from != NEVER {

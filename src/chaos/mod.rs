@@ -42,6 +42,8 @@ pub const MIX: &[&str] = &[
     "2pc-last-agent:ack=early",
     "lock-lease",
     "saga",
+    "reservation",
+    "reservation:confirm=lazy",
 ];
 
 /// What every scenario needs to know.

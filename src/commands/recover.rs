@@ -112,6 +112,8 @@ async fn once(verbs: &PostgresVerbs, grace: Duration) -> Result<(), Stop> {
         total.false_aborts += pass.false_aborts;
         total.credited += pass.credited;
         total.refunded += pass.refunded;
+        total.confirmed += pass.confirmed;
+        total.cancelled += pass.cancelled;
         total.closed_epochs.extend(pass.closed_epochs.iter().copied());
         let found_damage = total.damage.len();
         total.damage.extend(pass.damage.iter().cloned());
@@ -123,6 +125,8 @@ async fn once(verbs: &PostgresVerbs, grace: Duration) -> Result<(), Stop> {
                 false_aborts: 0,
                 credited: 0,
                 refunded: 0,
+                confirmed: 0,
+                cancelled: 0,
                 closed_epochs: Vec::new(),
                 ..pass
             });
@@ -141,6 +145,7 @@ async fn watch(verbs: &PostgresVerbs, grace: Duration) -> Result<(), Stop> {
         let started = Instant::now();
         let pass = recover(verbs, grace).await;
         let did_something = pass.committed + pass.rolled_back + pass.credited + pass.refunded > 0
+            || pass.confirmed + pass.cancelled > 0
             || !pass.closed_epochs.is_empty()
             || pass.is_clean() != last.is_clean();
         if did_something {
@@ -170,6 +175,12 @@ fn in_words(recovered: &Recovered, took: Duration) -> String {
             recovered.credited, recovered.refunded
         ));
     }
+    if recovered.confirmed + recovered.cancelled > 0 {
+        line.push_str(&format!(
+            "; {} hold(s) confirmed, {} cancelled",
+            recovered.confirmed, recovered.cancelled
+        ));
+    }
     if recovered.false_aborts > 0 {
         line.push_str(&format!(
             "; {} of those rolled back belonged to coordinators that were alive and slow",
@@ -192,7 +203,7 @@ fn verdict(recovered: &Recovered) -> Result<(), Stop> {
         lines.push(format!("shard {shard}: {gid} stays in doubt: {why}"));
     }
     for (transfer, why) in &recovered.owed {
-        lines.push(format!("transfer {transfer} still owes a credit or a refund: {why}"));
+        lines.push(format!("transfer {transfer} has not ended: {why}"));
     }
     for (transfer, why) in &recovered.given_up {
         lines.push(format!(

@@ -104,6 +104,14 @@ fn in_words(inspection: &Inspection, cluster: crate::transfer::ClusterId) -> Str
             age.as_secs_f64()
         ));
     }
+    let [balances, held] = inspection.totals;
+    let [open, expired] = inspection.open_holds;
+    let remedy = if expired > 0 { "; recover ends those" } else { "" };
+    lines.push(format!(
+        "  balances {balances}, of which {held} held and {} available; {open} hold(s) open, {expired} \
+         of them expired{remedy}",
+        balances - held
+    ));
     for saga in &inspection.open_sagas {
         let remedy = if saga.state == "dead" {
             "; given up: recover --retry-dead or recover --refund-dead ends it"

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::ledger::postgres::Inner;
+use crate::ledger::postgres_holds;
 use crate::outcome::Finish;
 use crate::shards::prepared;
-use crate::transfer::ShardIndex;
+use crate::transfer::{Branch, ShardIndex};
 use crate::verbs::Gid;
 
 /// How many transfers may wait for the committers of early answers.
@@ -15,10 +16,18 @@ const QUEUED_MAX: usize = 256;
 /// How many there are on each thread.
 const COMMITTERS: usize = 2;
 
-/// The branches of a decided transfer, and what tells by its life that they are not yet done.
+/// What is decided and not carried out.
+pub(super) enum Work {
+    /// Branches to be committed, and where.
+    CommitPrepared(Vec<(ShardIndex, Gid)>),
+    /// Holds to be confirmed.
+    Confirm([Branch; 2]),
+}
+
+/// Decided work, and what tells by its life that it is not yet done.
 pub(super) struct Order {
-    /// What is to be committed, and where.
-    pub(super) branches: Vec<(ShardIndex, Gid)>,
+    /// What is to be done.
+    pub(super) work: Work,
     /// A clone of a token whose owner is alone again once all orders are done.
     pub(super) _unfinished: Arc<()>,
 }
@@ -40,14 +49,24 @@ async fn commit_queued(inner: Arc<Inner>, queue: Queue) {
     loop {
         let next = queue.lock().await.recv().await;
         let Some(order) = next else { return };
-        let mut all_done = true;
-        for (shard, gid) in &order.branches {
-            // Whatever is not finished here is finished by recovery: the decision stands.
-            all_done &=
-                inner.messenger.finish(*shard, &prepared::commit(gid)).await == Finish::Done;
+        // Whatever is not finished here is finished by recovery: the decision stands.
+        match &order.work {
+            Work::CommitPrepared(branches) => commit(&inner, branches).await,
+            Work::Confirm(branches) => {
+                for branch in branches {
+                    postgres_holds::confirm(&inner.messenger, branch).await;
+                }
+            }
         }
-        if all_done && let Some((_, gid)) = order.branches.first() {
-            inner.forget(&gid.decision_key());
-        }
+    }
+}
+
+async fn commit(inner: &Inner, branches: &[(ShardIndex, Gid)]) {
+    let mut all_done = true;
+    for (shard, gid) in branches {
+        all_done &= inner.messenger.finish(*shard, &prepared::commit(gid)).await == Finish::Done;
+    }
+    if all_done && let Some((_, gid)) = branches.first() {
+        inner.forget(&gid.decision_key());
     }
 }

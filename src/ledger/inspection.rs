@@ -43,6 +43,10 @@ pub struct Inspection {
     pub oldest_intent: Option<Duration>,
     /// Sagas from here that have not ended.
     pub open_sagas: Vec<SagaInspection>,
+    /// Holds here that have not ended, and how many of those have expired.
+    pub open_holds: [i64; 2],
+    /// The sums of all balances and of what is held of them, in minor units.
+    pub totals: [i128; 2],
 }
 
 /// A saga that has not ended.
@@ -135,9 +139,24 @@ pub async fn inspect(client: &Client) -> Result<Inspection, Error> {
             last_error: row.get(4),
         })
         .collect();
+    let held = client
+        .query_one(
+            "select (select count(*) from shardbank.hold where state = 'held'), \
+                    (select count(*) from shardbank.hold \
+                      where state = 'held' and expires_at <= clock_timestamp()), \
+                    coalesce(sum(balance), 0)::text, coalesce(sum(held), 0)::text \
+               from shardbank.account",
+            &[],
+        )
+        .await?;
+    let total = |column: usize| {
+        held.get::<_, &str>(column).parse().expect("a sum of bigints is a whole number")
+    };
     Ok(Inspection {
         prepared,
         open_sagas,
+        open_holds: [held.get(0), held.get(1)],
+        totals: [total(2), total(3)],
         slots: row.get(0),
         accounts_estimate: row.get(1),
         legs_estimate: row.get(2),

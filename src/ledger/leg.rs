@@ -85,6 +85,7 @@ fn standing(row: &Row) -> StandingLeg {
     StandingLeg {
         outcome: match outcome {
             "applied" => LegOutcome::Applied,
+            "held" => LegOutcome::Held,
             "rejected" => LegOutcome::Rejected(Refusal::from_name(reason.unwrap_or_default())),
             _ => LegOutcome::Empty,
         },

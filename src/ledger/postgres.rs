@@ -18,7 +18,7 @@ use crate::coordination::decision_log::LogError;
 use crate::coordination::decision_logs::DecisionLogs;
 use crate::coordination::presence::Presence;
 use crate::fail_points::{FailPoint, Fate};
-use crate::ledger::committers::{self, Order};
+use crate::ledger::committers::{self, Order, Work};
 use crate::ledger::messenger::Messenger;
 use crate::ledger::pools::{PoolSettings, Pools};
 use crate::ledger::{back_off, effect, leg, recovering};
@@ -106,6 +106,15 @@ impl PostgresVerbs {
     /// What carries its messages.
     pub(super) fn messenger(&self) -> &Messenger {
         &self.inner.messenger
+    }
+
+    /// Hands `work` to the committers; waits only for a place in their queue.
+    pub(super) async fn hand_over(&self, work: Work) {
+        let unfinished = Arc::clone(&self.inner.unfinished);
+        self.committers
+            .send(Order { work, _unfinished: unfinished })
+            .await
+            .expect("the committers end only after the last sender is gone");
     }
 
     /// Waits until the committers have done all that they were given. To be called when no
@@ -304,10 +313,7 @@ impl Verbs for PostgresVerbs {
     }
 
     async fn commit_prepared_later(&self, branches: Vec<(ShardIndex, Gid)>) {
-        self.committers
-            .send(Order { branches, _unfinished: Arc::clone(&self.inner.unfinished) })
-            .await
-            .expect("the committers end only after the last sender is gone");
+        self.hand_over(Work::CommitPrepared(branches)).await;
     }
 
     fn forget(&self, key: &DecisionKey) {

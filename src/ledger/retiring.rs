@@ -3,6 +3,7 @@
 use crate::ledger::postgres::PostgresVerbs;
 use crate::transfer::{Epoch, ShardIndex};
 use crate::verbs::Verbs;
+use crate::verbs::holding::HoldVerbs;
 use crate::verbs::locking::{Concerning, LockVerbs};
 
 impl PostgresVerbs {
@@ -30,8 +31,10 @@ impl PostgresVerbs {
     async fn has_left_nothing(&self, shard: ShardIndex, epoch: Epoch) -> bool {
         let prepared = self.list_prepared(shard).await;
         let intents = self.open_intents(shard, Concerning::Anybody).await;
+        let holds = self.open_holds(shard).await;
         prepared.is_ok_and(|branches| branches.iter().all(|branch| branch.gid.epoch != epoch))
             && intents.is_ok_and(|intents| intents.iter().all(|intent| intent.epoch != epoch))
+            && holds.is_ok_and(|holds| holds.iter().all(|hold| hold.epoch != epoch))
             && self.has_no_saga(shard, epoch).await
     }
 }

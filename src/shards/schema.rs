@@ -10,7 +10,7 @@ pub const SCHEMA_VERSION: i32 = 3;
 pub(super) const ACCOUNT: &str = include_str!("../../sql/ledger/account.sql");
 
 /// All other files, in the order in which they run.
-pub(super) const OTHERS: [&str; 11] = [
+pub(super) const OTHERS: [&str; 13] = [
     include_str!("../../sql/ledger/leg.sql"),
     include_str!("../../sql/coordination/decision.sql"),
     include_str!("../../sql/coordination/coordinator.sql"),
@@ -21,6 +21,8 @@ pub(super) const OTHERS: [&str; 11] = [
     include_str!("../../sql/ledger/effect.sql"),
     include_str!("../../sql/ledger/fenced.sql"),
     include_str!("../../sql/ledger/saga_steps.sql"),
+    include_str!("../../sql/ledger/hold.sql"),
+    include_str!("../../sql/ledger/reservation.sql"),
     include_str!("../../sql/ledger/shard.sql"),
 ];
 
@@ -31,11 +33,12 @@ pub(super) struct Table {
 }
 
 /// The tables of the schema.
-pub(super) const TABLES: [Table; 9] = [
+pub(super) const TABLES: [Table; 10] = [
     Table { name: "account", rights: &["select", "update"] },
     Table { name: "leg", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "decision", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "coordinator", rights: &["select", "insert", "update"] },
+    Table { name: "hold", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "intent", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "lease", rights: &["select", "insert", "update"] },
     Table { name: "lock_epoch", rights: &["select", "insert"] },
@@ -44,7 +47,7 @@ pub(super) const TABLES: [Table; 9] = [
 ];
 
 /// The functions and procedures of the schema; no name has two.
-pub(super) const ROUTINES: [&str; 20] = [
+pub(super) const ROUTINES: [&str; 24] = [
     "refuse",
     "change_balance",
     "debit",
@@ -65,6 +68,10 @@ pub(super) const ROUTINES: [&str; 20] = [
     "debit_with_saga",
     "credit_step",
     "refund_debit",
+    "reserve",
+    "confirm",
+    "cancel",
+    "refuse_closing",
 ];
 
 /// The sequence of advisory locks' tokens.

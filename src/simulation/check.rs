@@ -144,6 +144,13 @@ impl Inspector {
             if let Some(id) = shard.open_sagas().next() {
                 return violation(format!("the saga of {} is open after recovery", short(id)));
             }
+            if let Some((id, kind, _)) = shard.open_holds().next() {
+                let (id, kind) = (short(id), kind.name());
+                return violation(format!("the {kind} of {id} is held after recovery"));
+            }
+            if let Some((id, account)) = shard.accounts().find(|(_, account)| account.held != 0) {
+                return violation(format!("account {id} holds {} for nobody", account.held));
+            }
             for (id, account) in shard.accounts() {
                 let opening = self.scene.accounts.iter().find(|(known, _)| *known == id);
                 let opening = opening.map_or(0, |(_, account)| account.balance);

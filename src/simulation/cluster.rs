@@ -3,6 +3,7 @@
 //! A call is handed over when it is first polled and answered when the scheduler has put the
 //! answer in its place. Nothing here decides anything.
 
+mod holds;
 mod locks;
 mod sagas;
 
@@ -16,7 +17,9 @@ use uuid::Uuid;
 
 use super::network::{LegRow, Reply, Request};
 use crate::fail_points::FailPoint;
-use crate::outcome::{Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone};
+use crate::outcome::{
+    AbortReason, Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone,
+};
 use crate::strategies::ending::Order;
 use crate::transfer::{
     Branch, ClusterId, Epoch, LegKind, Routing, ShardIndex, Transfer, TransferId,
@@ -92,6 +95,8 @@ pub enum Plant {
     RefusalOfCredit,
     /// What an intent promises is credited without a leg that says so.
     CreditWithoutLeg,
+    /// A hold that has expired is cancelled without asking home.
+    ExpiryByItself,
 }
 
 /// More tries than a task ever makes.
@@ -254,6 +259,10 @@ impl Verbs for SimulatedVerbs {
     }
 
     async fn decide_abort(&self, key: &DecisionKey, why: Refusal) -> Result<Decision, ShardError> {
+        let expired = Refusal::Aborted(AbortReason::Expired);
+        if self.plant == Some(Plant::ExpiryByItself) && why == expired {
+            return Ok(Decision::Abort(expired));
+        }
         match self.mailbox.ask(Request::Decide(*key, Decision::Abort(why))).await {
             Reply::Decision(standing) => Ok(standing),
             _ => Err(lost(key.home)),

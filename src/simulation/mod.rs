@@ -26,6 +26,7 @@ pub mod check;
 pub mod cluster;
 pub mod explore;
 pub mod fingerprint;
+pub mod holds;
 pub mod locking;
 pub mod network;
 pub mod random;

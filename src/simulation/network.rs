@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::holds::HoldRequest;
 use super::locking::LockRequest;
 use super::sagas::SagaRequest;
 use crate::outcome::{AbortReason, Decision, LegOutcome, Refusal, Rejection};
@@ -51,6 +52,10 @@ pub enum Request {
     Locking(LockRequest),
     /// What sagas ask for.
     Saga(SagaRequest),
+    /// What reservations ask for.
+    Hold(HoldRequest),
+    /// Both effects of a decided reservation, by somebody else, later.
+    ConfirmLater([Branch; 2]),
 }
 
 /// Who answers a request.
@@ -71,7 +76,9 @@ impl Request {
     #[must_use]
     pub const fn target(&self) -> Target {
         match self {
-            Self::Epoch | Self::Forget(_) | Self::FinishLater(_) => Target::Here,
+            Self::Epoch | Self::Forget(_) | Self::FinishLater(_) | Self::ConfirmLater(_) => {
+                Target::Here
+            }
             Self::Decide(DecisionKey { register: Register::File, epoch, .. }, _) => {
                 Target::File(*epoch)
             }
@@ -90,6 +97,7 @@ impl Request {
             }
             Self::Locking(request) => request.target(),
             Self::Saga(request) => request.target(),
+            Self::Hold(request) => request.target(),
         }
     }
 
@@ -110,6 +118,7 @@ impl Request {
                 | Self::EndSessions(..)
                 // A claim, and letting go of one, change only whose turn it is.
                 | Self::Saga(SagaRequest::Claim(..) | SagaRequest::Postpone(..))
+                | Self::Hold(HoldRequest::List(_))
         )
     }
 
@@ -123,6 +132,7 @@ impl Request {
             Self::RecordRefusal(..) | Self::Entomb(..) => Reply::InFlight,
             Self::Locking(request) => request.timed_out(),
             Self::Saga(request) => request.timed_out(),
+            Self::Hold(request) => request.timed_out(),
             _ => Reply::Lost,
         }
     }
@@ -138,6 +148,7 @@ impl Request {
             Self::Finish(..) => Some(Reply::Busy),
             Self::Locking(request) => request.turned_away(),
             Self::Saga(request) => request.turned_away(),
+            Self::Hold(request) => request.turned_away(),
             _ => None,
         }
     }
@@ -155,6 +166,9 @@ pub struct LegRow {
     /// Who wrote it.
     pub strategy: &'static str,
 }
+
+/// A hold: whose, which effect, and its account, counter account and amount.
+pub type HoldRow = (TransferId, LegKind, (AccountId, AccountId, Amount));
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -183,6 +197,8 @@ pub enum Reply {
     Intents(Vec<Transfer>),
     /// The transfers whose sagas are open, and how far each is.
     Sagas(Vec<(Transfer, SagaState)>),
+    /// What is held.
+    Holds(Vec<HoldRow>),
     /// A balance.
     Balance(i64),
     /// A tombstone or refusal was placed.
@@ -271,6 +287,10 @@ impl fmt::Display for Request {
             }
             Self::Locking(request) => request.fmt(f),
             Self::Saga(request) => request.fmt(f),
+            Self::Hold(request) => request.fmt(f),
+            Self::ConfirmLater([branch, _]) => {
+                write!(f, "confirm {} later", short(branch.transfer.id))
+            }
         }
     }
 }

@@ -47,7 +47,7 @@ impl Dice {
     }
 }
 
-const CALLS: [&str; 13] = [
+const CALLS: [&str; 15] = [
     "2pc",
     "2pc:log=file",
     "2pc-last-agent",
@@ -61,6 +61,8 @@ const CALLS: [&str; 13] = [
     "lock-advisory",
     "lock-etcd:one-shard=local",
     "saga",
+    "reservation",
+    "reservation:confirm=lazy",
 ];
 
 const TRANSFERS: u128 = 3;

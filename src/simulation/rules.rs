@@ -1,11 +1,12 @@
 //! What must hold at every step: rules that are checked at the moment they can be broken.
 
+use super::holds::HoldRequest;
 use super::locking::LockRequest;
 use super::network::{Reply, Request, short};
 use super::sagas::SagaRequest;
 use super::shard::FenceMark;
 use super::world::{Violation, World};
-use crate::outcome::LegOutcome;
+use crate::outcome::{Decision, LegOutcome};
 use crate::strategies::ending::Order;
 use crate::transfer::{AccountId, LegKind, ShardIndex, TransferId};
 use crate::verbs::Gid;
@@ -34,9 +35,10 @@ impl World {
 
     /// The rule of all rules: a branch commits only while its partner is applied or prepared, and
     /// is rolled back only while its partner is not applied; a credit under locks comes after its
-    /// debit, and a refund after the credit's leg that says it never will be.
+    /// debit, and a refund after the credit's leg that says it never will be; a hold ends as the
+    /// decision says that stands.
     pub(super) fn check_partner(&self, request: &Request, reply: &Reply) -> Result<(), Violation> {
-        if *reply != Reply::Done {
+        if !matches!(reply, Reply::Done | Reply::Placed) {
             return Ok(());
         }
         match request {
@@ -78,7 +80,30 @@ impl World {
                     other => Err(Violation(format!("{request}: the credit's leg is {other:?}"))),
                 }
             }
+            Request::Hold(HoldRequest::Confirm(branch)) => {
+                self.is_decided(branch.transfer.id, request, |decision| {
+                    decision == Decision::Commit
+                })
+            }
+            Request::Hold(HoldRequest::Cancel(branch, ..)) => {
+                self.is_decided(branch.transfer.id, request, |decision| {
+                    decision != Decision::Commit
+                })
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether a decision stands that `request` may rely on.
+    fn is_decided(
+        &self,
+        id: TransferId,
+        request: &Request,
+        fits: impl Fn(Decision) -> bool,
+    ) -> Result<(), Violation> {
+        match self.shards().find_map(|shard| shard.decision(id)) {
+            Some(decision) if fits(decision) => Ok(()),
+            other => Err(Violation(format!("{request}: what stands is {other:?}"))),
         }
     }
 

@@ -7,6 +7,7 @@
 //! `fenced`.
 
 mod fenced;
+mod holds;
 mod sagas;
 
 pub use fenced::{FenceMark, IntentState};
@@ -14,6 +15,7 @@ pub use fenced::{FenceMark, IntentState};
 use std::collections::BTreeMap;
 
 use fenced::FencedStep;
+use holds::HoldStep;
 use sagas::{SagaRow, SagaStep};
 
 use super::network::{LegRow, Reply, Request};
@@ -94,6 +96,7 @@ enum Step {
     Decide(TransferId, Decision),
     Fenced(FencedStep),
     Saga(SagaStep),
+    Hold(HoldStep),
 }
 
 enum Stop {
@@ -134,6 +137,12 @@ impl Shard {
     #[must_use]
     pub fn leg(&self, id: TransferId, kind: LegKind) -> Option<LegRow> {
         self.legs.get(&(id, kind)).filter(|(_, by)| by.is_none()).map(|(row, _)| *row)
+    }
+
+    /// The committed decision on a transfer.
+    #[must_use]
+    pub fn decision(&self, id: TransferId) -> Option<Decision> {
+        self.decisions.get(&id).filter(|(_, by)| by.is_none()).map(|(decision, _)| *decision)
     }
 
     /// Names of what is prepared here.
@@ -239,6 +248,7 @@ impl Shard {
             },
             Step::Fenced(step) => return self.fenced_step(transaction, step),
             Step::Saga(step) => return self.saga_step(transaction, step),
+            Step::Hold(step) => return self.hold_step(transaction, step),
         }
         Ok(())
     }
@@ -263,6 +273,7 @@ impl Shard {
             }
             Request::Locking(request) => self.answer_locking(request),
             Request::Saga(request) => self.answer_saga(request),
+            Request::Hold(_) => Reply::Holds(self.listed_holds()),
             _ => unreachable!("the cluster answers {request} itself"),
         }
     }
@@ -370,6 +381,7 @@ fn steps(request: &Request) -> Option<Vec<Step>> {
         Request::Decide(key, wanted) => vec![Step::Decide(key.transfer, *wanted)],
         Request::Locking(request) => return fenced::steps(request),
         Request::Saga(request) => return sagas::steps(request),
+        Request::Hold(request) => return holds::steps(request),
         _ => return None,
     })
 }

@@ -1,5 +1,6 @@
 mod locks;
 mod planted;
+mod reservations;
 mod sagas;
 
 use super::explore::every_schedule;

@@ -12,6 +12,7 @@ mod choice;
 pub use choice::{Budget, Choice};
 
 use super::fingerprint::hash_of;
+use super::holds::HoldRequest;
 use super::locking::Tokens;
 use super::network::{Reply, Request};
 use super::scheduler::{Ended, Node, Program, Programs};
@@ -301,6 +302,13 @@ impl World {
                         let request = Rc::new(Request::Finish(*shard, gid.clone(), order));
                         let id = hash_of((call.id, place));
                         self.send(id, request, task, false);
+                    }
+                    self.answer(task, call.id, &Reply::Done, programs)?;
+                }
+                Request::ConfirmLater(branches) => {
+                    for (place, branch) in branches.iter().enumerate() {
+                        let request = Rc::new(Request::Hold(HoldRequest::Confirm(*branch)));
+                        self.send(hash_of((call.id, place)), request, task, false);
                     }
                     self.answer(task, call.id, &Reply::Done, programs)?;
                 }

@@ -65,6 +65,11 @@ pub fn answer_of(leg: &StandingLeg, branch: &Branch) -> Outcome {
     }
     match leg.outcome {
         LegOutcome::Applied => Outcome::Committed,
+        LegOutcome::Held => Outcome::Failed(ShardError {
+            shard: branch.shard,
+            sqlstate: None,
+            message: "another call with this transfer id holds the account; ask again".to_owned(),
+        }),
         LegOutcome::Rejected(refusal) => Decision::Abort(refusal).into(),
         LegOutcome::Empty => Outcome::Aborted(AbortReason::Superseded),
     }
@@ -115,11 +120,12 @@ pub async fn read_standing_leg<V: StrategyVerbs>(
 pub async fn ask<V: Verbs>(
     verbs: &V,
     key: &DecisionKey,
-    why: AbortReason,
+    why: impl Into<Refusal>,
 ) -> Result<Decision, ShardError> {
+    let why = why.into();
     let mut asked = 1;
     loop {
-        match verbs.decide_abort(key, Refusal::Aborted(why)).await {
+        match verbs.decide_abort(key, why).await {
             Ok(standing) => return Ok(standing),
             Err(error) if asked >= ASKS => return Err(error),
             Err(_) => {

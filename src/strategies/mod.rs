@@ -12,6 +12,7 @@ mod lock_pair;
 pub mod name;
 pub mod promises;
 pub mod recovery;
+pub mod reservation;
 pub mod saga;
 pub mod same_shard;
 pub mod two_phase;
@@ -22,6 +23,7 @@ use std::num::NonZeroU32;
 
 pub use distributed_locks::{DistributedLocks, LockServiceName};
 pub use lock_naive::LockNaive;
+pub use reservation::Reservation;
 pub use saga::Saga;
 pub use same_shard::SameShard;
 pub use two_phase::TwoPhase;
@@ -100,6 +102,8 @@ pub enum Strategy {
     LockNaive(LockNaive),
     /// Two commits by an orchestrator with a log, the first made good where the second is refused.
     Saga(Saga),
+    /// Holds on both accounts, a decision, then both effects or none.
+    Reservation(Reservation),
 }
 
 impl Strategy {
@@ -113,6 +117,7 @@ impl Strategy {
             Self::DistributedLocks(strategy) => strategy.name(),
             Self::LockNaive(_) => lock_naive::NAME,
             Self::Saga(strategy) => strategy.name(),
+            Self::Reservation(strategy) => strategy.name(),
         }
     }
 
@@ -134,9 +139,11 @@ impl Strategy {
         match self {
             Self::DistributedLocks(strategy) => Some(strategy.service),
             Self::LockNaive(_) => Some(LockServiceName::Advisory),
-            Self::SameShard(_) | Self::TwoPhase(_) | Self::TwoPhaseLastAgent(_) | Self::Saga(_) => {
-                None
-            }
+            Self::SameShard(_)
+            | Self::TwoPhase(_)
+            | Self::TwoPhaseLastAgent(_)
+            | Self::Saga(_)
+            | Self::Reservation(_) => None,
         }
     }
 
@@ -164,6 +171,7 @@ impl Strategy {
             }
             Self::LockNaive(strategy) => carry_out(strategy, verbs, transfer, max_tries).await,
             Self::Saga(strategy) => carry_out(strategy, verbs, transfer, max_tries).await,
+            Self::Reservation(strategy) => carry_out(strategy, verbs, transfer, max_tries).await,
         }
     }
 }

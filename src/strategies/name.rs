@@ -1,13 +1,16 @@
 //! A strategy as the command line and the files spell it: `2pc:log=file,statements=one-by-one`.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::strategies::distributed_locks::OneShard;
+use crate::strategies::reservation::Confirm;
 use crate::strategies::two_phase::{Ack, Log, Visit};
 use crate::strategies::{
-    DistributedLocks, LockNaive, LockServiceName, Saga, SameShard, Strategy, TwoPhase,
-    TwoPhaseLastAgent, lock_naive, saga, same_shard, two_phase, two_phase_last_agent,
+    DistributedLocks, LockNaive, LockServiceName, Reservation, Saga, SameShard, Strategy, TwoPhase,
+    TwoPhaseLastAgent, lock_naive, reservation, saga, same_shard, two_phase, two_phase_last_agent,
 };
 use crate::verbs::Statements;
 
@@ -17,7 +20,7 @@ pub enum UnknownStrategy {
     /// No such strategy.
     #[error(
         "unknown strategy {0:?}; there are: same-shard, 2pc, 2pc-last-agent, lock-advisory, \
-         lock-lease, lock-redis, lock-etcd, lock-zookeeper, lock-naive, saga"
+         lock-lease, lock-redis, lock-etcd, lock-zookeeper, lock-naive, saga, reservation"
     )]
     Name(String),
     /// No such option, or no such value of it.
@@ -35,6 +38,7 @@ pub enum UnknownStrategy {
 const TWO_PHASE_OPTIONS: &str = "log=table|file, statements=one-message|pipelined|one-by-one, \
                                  ack=completed|early, visit=fixed-order|parallel";
 const LOCK_OPTIONS: &str = "one-shard=locked|local";
+const RESERVATION_OPTIONS: &str = "confirm=completed|lazy, hold=SECONDS (0.1 to 86400)";
 const LAST_AGENT_OPTIONS: &str = "statements=one-message|pipelined|one-by-one, ack=completed|early";
 
 fn statements(value: &str) -> Option<Statements> {
@@ -68,6 +72,19 @@ impl FromStr for Strategy {
                 without_options(lock_naive::NAME, options).map(|()| Self::LockNaive(LockNaive))
             }
             saga::NAME => without_options(saga::NAME, options).map(|()| Self::Saga(Saga)),
+            reservation::NAME => {
+                let mut strategy = Reservation::default();
+                for option in options {
+                    reservation_option(&mut strategy, option).ok_or_else(|| {
+                        UnknownStrategy::Option {
+                            strategy: reservation::NAME,
+                            option: option.to_owned(),
+                            known: RESERVATION_OPTIONS,
+                        }
+                    })?;
+                }
+                Ok(Self::Reservation(strategy))
+            }
             two_phase::NAME => {
                 let mut strategy = TwoPhase::default();
                 for option in options {
@@ -170,6 +187,22 @@ fn last_agent_option(strategy: &mut TwoPhaseLastAgent, option: &str) -> Option<(
     Some(())
 }
 
+/// No hold is shorter, or longer, in seconds.
+const HOLD_S: RangeInclusive<f64> = 0.1..=86_400.0;
+
+fn reservation_option(strategy: &mut Reservation, option: &str) -> Option<()> {
+    match option.split_once('=')? {
+        ("confirm", "completed") => strategy.confirm = Confirm::Completed,
+        ("confirm", "lazy") => strategy.confirm = Confirm::Lazy,
+        ("hold", value) => {
+            let seconds = value.parse().ok().filter(|seconds| HOLD_S.contains(seconds))?;
+            strategy.hold = Duration::from_secs_f64(seconds);
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
 impl Strategy {
     /// The options that differ from the defaults, as they would be typed; empty where none does.
     #[must_use]
@@ -177,6 +210,12 @@ impl Strategy {
         let mut options = Vec::new();
         let (how, when) = match self {
             Self::SameShard(_) | Self::LockNaive(_) | Self::Saga(_) => return String::new(),
+            Self::Reservation(Reservation { confirm, hold }) => {
+                let lazy = (*confirm == Confirm::Lazy).then(|| "confirm=lazy".to_owned());
+                let hold = (*hold != Reservation::default().hold)
+                    .then(|| format!("hold={}", hold.as_secs_f64()));
+                return lazy.into_iter().chain(hold).collect::<Vec<_>>().join(",");
+            }
             Self::DistributedLocks(strategy) => {
                 return match strategy.one_shard {
                     OneShard::Locked => String::new(),
@@ -231,6 +270,8 @@ mod tests {
             "lock-zookeeper:one-shard=local",
             "lock-naive",
             "saga",
+            "reservation",
+            "reservation:confirm=lazy,hold=0.5",
         ] {
             let strategy: Strategy = text.parse().expect(text);
             assert_eq!(strategy.to_string(), text);
@@ -262,6 +303,8 @@ mod tests {
             "2pc-last-agent:log=file",
             "same-shard:x=1",
             "lock-etcd:x=1",
+            "reservation:hold=-1",
+            "reservation:hold=nan",
         ] {
             let error = text.parse::<Strategy>().expect_err(text).to_string();
             assert!(error.contains("it has:"), "{error}");

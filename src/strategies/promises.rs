@@ -166,7 +166,7 @@ async fn standing<V: StrategyVerbs>(
     credit: &Branch,
 ) -> Result<Option<Refusal>, ShardError> {
     match verbs.read_leg(credit.shard, credit.transfer.id, credit.kind).await? {
-        Some(leg) => Ok(refusal_of(leg.outcome)),
+        Some(leg) => refusal_of(credit, leg.outcome),
         None => Err(owed(credit, "the credit's leg vanished between two statements")),
     }
 }
@@ -198,16 +198,17 @@ fn final_leg(
 ) -> Result<Option<Refusal>, ShardError> {
     match placed {
         Tombstone::Placed => Ok(Some(refusal)),
-        Tombstone::Stands(leg) => Ok(refusal_of(leg.outcome)),
+        Tombstone::Stands(leg) => refusal_of(credit, leg.outcome),
         Tombstone::InFlight => Err(owed(credit, "somebody else credits it")),
     }
 }
 
-const fn refusal_of(leg: LegOutcome) -> Option<Refusal> {
+fn refusal_of(credit: &Branch, leg: LegOutcome) -> Result<Option<Refusal>, ShardError> {
     match leg {
-        LegOutcome::Applied => None,
-        LegOutcome::Rejected(refusal) => Some(refusal),
-        LegOutcome::Empty => Some(Refusal::Aborted(AbortReason::Superseded)),
+        LegOutcome::Applied => Ok(None),
+        LegOutcome::Rejected(refusal) => Ok(Some(refusal)),
+        LegOutcome::Empty => Ok(Some(Refusal::Aborted(AbortReason::Superseded))),
+        LegOutcome::Held => Err(owed(credit, "a reservation with the same id holds it")),
     }
 }
 

@@ -21,7 +21,8 @@
 //! | register silent | any | any | in doubt; listed; never guessed |
 //!
 //! Then it keeps the promises of open intents, as whoever comes next under a lock would, and drives
-//! the sagas that nobody drives: `promises`, `saga`.
+//! the sagas that nobody drives: `promises`, `saga`. And it ends the holds whose time, or whose
+//! coordinator's, is over: `reservation`.
 //!
 //! A branch can turn up after a pass: its `PREPARE` was still waiting for a row when the shard
 //! was listed. It is prepared, therefore named, therefore found by the next pass.
@@ -35,7 +36,7 @@ use crate::fail_points::FailPoint;
 use crate::outcome::{AbortReason, Decision, Finish, LegOutcome, Refusal, ShardError, Tombstone};
 use crate::strategies::ending::{self, Order};
 use crate::strategies::promises::{self, Kept, Promise};
-use crate::strategies::saga;
+use crate::strategies::{reservation, saga};
 use crate::transfer::{Epoch, ShardIndex, TransferId};
 use crate::verbs::locking::{Concerning, Intent};
 use crate::verbs::saga::Owner;
@@ -57,13 +58,18 @@ pub struct Recovered {
     /// Branches of live coordinators whose register was asked: recovery and the coordinator raced
     /// for them.
     pub raced: u64,
-    /// Young branches, intents and sagas of live coordinators, left alone.
+    /// Young branches, intents and sagas, and unexpired holds, of live coordinators, left alone.
     pub in_flight: u64,
     /// Credits made that intents and sagas had promised.
     pub credited: u64,
     /// Debits made good whose targets refused the credit.
     pub refunded: u64,
-    /// Intents and sagas that stay open because a shard is away or somebody is at it, and why.
+    /// Holds whose transfers are there now.
+    pub confirmed: u64,
+    /// Holds given up: expired, or of a dead coordinator.
+    pub cancelled: u64,
+    /// Intents, sagas and holds that stay open because a shard is away or somebody is at it, and
+    /// why.
     pub owed: Vec<(TransferId, ShardError)>,
     /// Sagas that were given up after too many attempts, and what the last one met. They wait for an
     /// operator.
@@ -100,6 +106,8 @@ impl Recovered {
         self.in_flight += other.in_flight;
         self.credited += other.credited;
         self.refunded += other.refunded;
+        self.confirmed += other.confirmed;
+        self.cancelled += other.cancelled;
         self.owed.extend(other.owed);
         self.given_up.extend(other.given_up);
         self.closed_epochs.extend(other.closed_epochs);
@@ -189,6 +197,7 @@ async fn recover_shard<V: StrategyVerbs>(
     }
     keep_promises(verbs, shard, &mut living, grace, &mut recovered).await;
     saga::resume(verbs, shard, owner, dead, grace, &mut recovered).await;
+    reservation::sweep(verbs, shard, &mut living, grace, &mut recovered).await;
     recovered
 }
 
@@ -225,14 +234,14 @@ async fn keep_promises<V: StrategyVerbs>(
 }
 
 /// Which coordinators may still act, as far as it was asked in this pass.
-struct Living<'a> {
+pub(super) struct Living<'a> {
     dead: &'a [Epoch],
     known: HashMap<Epoch, bool>,
 }
 
 impl Living<'_> {
     /// Whether the coordinator of `epoch` may still act. When nobody can tell, it may.
-    async fn has<V: StrategyVerbs>(&mut self, verbs: &V, epoch: Epoch) -> bool {
+    pub(super) async fn has<V: StrategyVerbs>(&mut self, verbs: &V, epoch: Epoch) -> bool {
         if let Some(known) = self.known.get(&epoch) {
             return *known;
         }

@@ -11,8 +11,10 @@
 //! connections, clocks.
 
 pub mod gid;
+pub mod holding;
 pub mod locking;
 pub mod observed;
+mod observed_holds;
 mod observed_locks;
 mod observed_sagas;
 pub mod saga;
@@ -91,9 +93,9 @@ pub enum Liveness {
 }
 
 /// Everything that a strategy may ask: what all of them share, and what each family adds.
-pub trait StrategyVerbs: locking::LockVerbs + saga::SagaVerbs {}
+pub trait StrategyVerbs: locking::LockVerbs + saga::SagaVerbs + holding::HoldVerbs {}
 
-impl<V: locking::LockVerbs + saga::SagaVerbs> StrategyVerbs for V {}
+impl<V: locking::LockVerbs + saga::SagaVerbs + holding::HoldVerbs> StrategyVerbs for V {}
 
 /// What shards, and what outlives a coordinator, can be asked to do.
 ///

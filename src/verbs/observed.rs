@@ -103,7 +103,8 @@ pub(super) struct What {
 }
 
 /// No message to anybody.
-const NOWHERE: What = What { shard: None, kind: None, round_trips: 0, lock_round_trips: 0 };
+pub(super) const NOWHERE: What =
+    What { shard: None, kind: None, round_trips: 0, lock_round_trips: 0 };
 
 pub(super) const fn shard(shard: ShardIndex) -> What {
     What { shard: Some(shard), kind: None, round_trips: 1, lock_round_trips: 0 }

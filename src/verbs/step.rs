@@ -57,6 +57,16 @@ pub enum Step {
     ClaimSagas,
     /// A saga, let go of.
     PostponeSaga,
+    /// An effect, promised.
+    Reserve,
+    /// A promised effect, carried out.
+    Confirm,
+    /// Both effects handed to the committers.
+    ConfirmLater,
+    /// A promise, taken back.
+    Cancel,
+    /// Open holds, listed.
+    ListHolds,
 }
 
 /// The part of a protocol that a step belongs to.
@@ -65,6 +75,8 @@ pub enum Step {
 pub enum Phase {
     /// Everything in one local transaction.
     Local,
+    /// Setting aside what will be moved.
+    Reserve,
     /// Collecting votes.
     Prepare,
     /// Making the decision durable.
@@ -87,8 +99,9 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in protocol order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Local,
+        Self::Reserve,
         Self::Prepare,
         Self::Decide,
         Self::Commit,
@@ -105,6 +118,7 @@ impl Phase {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Local => "local",
+            Self::Reserve => "reserve",
             Self::Prepare => "prepare",
             Self::Decide => "decide",
             Self::Commit => "commit",
@@ -124,9 +138,13 @@ impl Step {
     pub const fn phase(self) -> Phase {
         match self {
             Self::TransferLocally => Phase::Local,
+            Self::Reserve | Self::ListHolds => Phase::Reserve,
             Self::Prepare => Phase::Prepare,
             Self::ApplyAndDecide | Self::Decide => Phase::Decide,
-            Self::CommitPrepared | Self::CommitPreparedLater => Phase::Commit,
+            Self::CommitPrepared
+            | Self::CommitPreparedLater
+            | Self::Confirm
+            | Self::ConfirmLater => Phase::Commit,
             Self::RollBackPrepared | Self::RecordRefusal | Self::Entomb | Self::ReadLeg => {
                 Phase::RollBack
             }
@@ -146,7 +164,7 @@ impl Step {
             | Self::ClaimSagas
             | Self::PostponeSaga => Phase::Work,
             Self::Unlock => Phase::Release,
-            Self::Refund => Phase::Compensate,
+            Self::Refund | Self::Cancel => Phase::Compensate,
         }
     }
 
@@ -181,6 +199,11 @@ impl Step {
             Self::CompleteSaga => "saga completed",
             Self::ClaimSagas => "sagas claimed",
             Self::PostponeSaga => "saga let go of",
+            Self::Reserve => "reserve",
+            Self::Confirm => "confirm",
+            Self::ConfirmLater => "confirm handed to the committers",
+            Self::Cancel => "cancel",
+            Self::ListHolds => "open holds listed",
         }
     }
 }

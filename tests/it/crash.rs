@@ -30,8 +30,11 @@ const STRATEGIES: &[&str] = &[
     "lock-etcd",
     "lock-zookeeper",
     "saga",
+    "reservation",
+    "reservation:confirm=lazy",
 ];
 
+const RESERVATIONS: &[&str] = &["reservation", "reservation:confirm=lazy"];
 const PIPELINED: &[&str] = &["2pc", "2pc:log=file"];
 const ONE_BY_ONE: &[&str] = &["2pc:statements=one-by-one", "2pc:log=file,statements=one-by-one"];
 const TWO_PHASE: &[&str] = &[
@@ -102,6 +105,14 @@ fn recipe(point: FailPoint) -> Recipe {
             (&["saga"], 0..=0, Committed)
         }
         P::SagaRefused | P::SagaRefusalRecorded => (&["saga"], 0..=0, Refused),
+        P::ReservationStarted => (RESERVATIONS, 0..=0, Committed),
+        P::ReservationFirstHeld | P::ReservationAllHeld => (RESERVATIONS, 0..=0, Refused),
+        P::ReservationDecided | P::ReservationConfirmed => (RESERVATIONS, 0..=0, Committed),
+        P::ReservationFirstConfirmSent => (&["reservation"], 0..=0, Committed),
+        P::ReservationRefused | P::ReservationDecidedAgainst | P::ReservationCancelled => {
+            (RESERVATIONS, 0..=0, Refused)
+        }
+        P::RecoveryHoldsListed => (&["reservation"], 0..=0, Refused),
         P::PromiseCreditRefused | P::PromiseRefunded => (&["saga"], 0..=0, Refused),
         P::RecoverySagasClaimed => (&["saga"], 0..=0, Committed),
         // What is left has tests of its own: `naive`.
@@ -138,6 +149,7 @@ impl Order {
             | Needs::Leftover
             | Needs::Intent
             | Needs::Saga
+            | Needs::Hold
             | Needs::RefusalAtSource
             | Needs::Naive
             | Needs::Finished => bank.account(1, 0),
@@ -264,13 +276,15 @@ fn leaves_undecided(strategy: &str) -> FailPoint {
         FailPoint::LocksDebited
     } else if strategy == "saga" {
         FailPoint::SagaDebited
+    } else if strategy == "reservation" {
+        FailPoint::ReservationAllHeld
     } else {
         FailPoint::TwoPhaseAllPrepared
     }
 }
 
 fn of_recovery(point: FailPoint) -> bool {
-    matches!(point.needs(), Needs::Leftover | Needs::Intent | Needs::Saga)
+    matches!(point.needs(), Needs::Leftover | Needs::Intent | Needs::Saga | Needs::Hold)
 }
 
 /// Kills it everywhere, its ids now given by the caller, now made by the tool.
@@ -352,6 +366,10 @@ deaths! {
     every_death_under_locks_of_zookeeper_is_recovered_to_its_verdict:
         "lock-zookeeper", recovering: false;
     every_death_of_a_saga_is_recovered_to_its_verdict: "saga", recovering: false;
+    every_death_of_a_reservation_is_recovered_to_its_verdict: "reservation", recovering: false;
+    every_death_of_a_reservation_confirmed_lazily_is_recovered_to_its_verdict:
+        "reservation:confirm=lazy", recovering: false;
+    every_death_of_the_sweeper_is_recovered_from: "reservation", recovering: true;
     every_death_of_the_recovery_of_sagas_is_recovered_from: "saga", recovering: true;
     every_death_of_the_recovery_of_advisory_locks_is_recovered_from:
         "lock-advisory", recovering: true;

@@ -45,6 +45,8 @@ mod prune;
 #[cfg(test)]
 mod recovering;
 #[cfg(test)]
+mod reservations;
+#[cfg(test)]
 mod resetting;
 #[cfg(test)]
 mod sagas;

@@ -16,7 +16,9 @@ use super::{Exit, Stop, lock_servers};
 use crate::bench::plan::{Plan, Surroundings};
 use crate::cli::bench::{BenchArguments, BenchCommand};
 use crate::config::to_toml;
-use crate::strategies::{LockServiceName, saga, same_shard, two_phase, two_phase_last_agent};
+use crate::strategies::{
+    LockServiceName, reservation, saga, same_shard, two_phase, two_phase_last_agent,
+};
 use folder::{Exports, Folder};
 use layers::Wanted;
 use session::Session;
@@ -77,8 +79,10 @@ fn expand(wanted: &mut Wanted, arguments: &BenchArguments) -> Vec<(String, Strin
     let Some(place) = strategies.iter().position(|text| text == ALL) else { return skipped };
     let mut all: Vec<String> =
         [same_shard::NAME, two_phase::NAME, two_phase_last_agent::NAME, saga::NAME]
+            .into_iter()
+            .chain([reservation::NAME])
             .map(str::to_owned)
-            .into();
+            .collect();
     for service in LockServiceName::ALL {
         let name = service.strategy().to_owned();
         match lock_servers::is_missing(service, &arguments.locks) {

@@ -41,6 +41,14 @@ fn a_saga_whose_refund_does_not_wait_for_the_credits_leg_is_caught() {
 }
 
 #[test]
+fn a_hold_that_expires_by_itself_is_caught() {
+    let plain = scene("reservation", 100, Budget::NONE).recovering(1);
+    assert_eq!(every_schedule(&plain, &[]).map_err(|failure| failure.to_string()).err(), None);
+    let failure = caught(&plain.planting(Plant::ExpiryByItself));
+    assert!(failure.violation.0.contains("what stands is"), "{failure}");
+}
+
+#[test]
 fn a_finisher_that_credits_without_the_leg_is_caught() {
     let plain = scene(LOCKS, 100, Budget::NONE).recovering(1);
     assert_eq!(every_schedule(&plain, &[]).map_err(|failure| failure.to_string()).err(), None);

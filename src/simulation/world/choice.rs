@@ -91,9 +91,11 @@ impl World {
             choices.extend((0..count).map(Choice::Restart));
         }
         if self.budget.closings > 0 {
-            let accounts = self.shards().flat_map(|shard| shard.accounts());
-            let open = accounts.filter(|(_, account)| account.can_be_closed());
-            choices.extend(open.map(|(id, _)| Choice::Close(id)));
+            let open = self.shards().flat_map(|shard| {
+                let ids = shard.accounts().map(|(id, _)| id);
+                ids.filter(|id| shard.can_be_closed(*id))
+            });
+            choices.extend(open.map(Choice::Close));
         }
         choices
     }
