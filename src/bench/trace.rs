@@ -304,7 +304,7 @@ mod tests {
         s.step(Step::CommitPrepared, LegKind::Debit, 300, 380, Answer::Finish(Finish::Done));
         s.step(Step::CommitPrepared, LegKind::Credit, 301, 400, Answer::Finish(Finish::Done));
         let steps = s.trace.end();
-        assert_eq!(steps.phase_ns.map(|ns| ns / 1000)[..6], [0, 220, 80, 100, 0, 0]);
+        assert_eq!(steps.phase_ns.map(|ns| ns / 1000)[..7], [0, 0, 220, 80, 100, 0, 0]);
         assert_eq!(steps.round_trips, 4);
         assert_eq!(steps.lock_hold_ns.map(Script::us), [Some(380), Some(300)]);
         assert_eq!(Script::us(steps.window_ns), Some(20));
@@ -341,7 +341,7 @@ mod tests {
         s.step(Step::BackOff, LegKind::Debit, 70, 170, Answer::None);
         s.step(Step::Prepare, LegKind::Debit, 170, 180, late());
         let steps = s.trace.end();
-        assert_eq!(steps.phase_ns.map(|ns| ns / 1000)[..6], [0, 70, 0, 0, 10, 100]);
+        assert_eq!(steps.phase_ns.map(|ns| ns / 1000)[..7], [0, 0, 70, 0, 0, 10, 100]);
         assert_eq!(steps.setbacks[Setback::LockTimeout as usize], 2);
         assert_eq!(steps.lock_hold_ns, [None, None]);
         assert_eq!(steps.window_ns, None);

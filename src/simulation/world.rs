@@ -3,13 +3,15 @@
 //! A world is a value: it is cloned, compared by its hash, and moved on by a [`Choice`]. Every
 //! nondeterminism there is goes through [`World::choices`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 mod choice;
+mod life;
 
 pub use choice::{Budget, Choice};
+pub(super) use life::{Life, Process, epoch_of, life_of};
 
 use super::fingerprint::hash_of;
 use super::holds::HoldRequest;
@@ -17,8 +19,8 @@ use super::locking::Tokens;
 use super::network::{Reply, Request};
 use super::scheduler::{Ended, Node, Program, Programs};
 use super::shard::Shard;
-use crate::outcome::{Decision, Outcome};
-use crate::transfer::{AccountId, Epoch, ShardIndex, TransferId};
+use crate::outcome::Outcome;
+use crate::transfer::{AccountId, ShardIndex};
 use crate::verbs::Register;
 
 /// Something broke the rules.
@@ -49,29 +51,6 @@ impl Hash for Statement {
         // The id names the request and the task.
         (self.id, self.epoch, self.is_awaited, self.state).hash(hasher);
     }
-}
-
-#[derive(Debug, Clone, Hash)]
-pub(super) struct Life {
-    pub(super) process: usize,
-    pub(super) is_locked: bool,
-    pub(super) is_open: bool,
-    /// What is in the file; where a transfer is in it twice, the later record.
-    pub(super) file: BTreeMap<TransferId, Decision>,
-    /// What the first owner has forgotten.
-    pub(super) forgotten: BTreeSet<TransferId>,
-    pub(super) file_owner: usize,
-    /// A write failed: nobody knows what is in the file until it is read again.
-    pub(super) is_poisoned: bool,
-}
-
-#[derive(Debug, Clone, Hash)]
-pub(super) struct Process {
-    pub(super) is_alive: bool,
-    /// The life it leads now.
-    pub(super) life: usize,
-    /// Whether its epoch's lock can go before the end.
-    pub(super) may_end: bool,
 }
 
 /// How far a task is.
@@ -395,13 +374,4 @@ impl World {
             Choice::Restart(shard) => self.restart(shard, programs),
         }
     }
-}
-
-/// The epoch that a life is numbered by.
-pub(super) fn epoch_of(life: usize) -> Epoch {
-    Epoch(i64::try_from(life + 1).expect("few epochs"))
-}
-
-pub(super) fn life_of(epoch: Epoch) -> usize {
-    usize::try_from(epoch.0 - 1).expect("epochs count from 1")
 }
