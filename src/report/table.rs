@@ -69,8 +69,12 @@ pub fn heading(point: &Point) -> String {
         Length::Time(time) => format!("{} s a run", three_digits(time.as_secs_f64())),
         Length::Transfers(transfers) => format!("{} a client", several(transfers, "transfer")),
     };
+    let refused = match point.reject_percent {
+        0.0 => String::new(),
+        percent => format!(", {percent} % to be refused"),
+    };
     format!(
-        "{}, {}, {} ({access}), {} % across shards, {length}, seed {}",
+        "{}, {}, {} ({access}), {} % across shards{refused}, {length}, seed {}",
         several(point.shards.into(), "shard"),
         several(point.clients.into(), "client"),
         several(point.accounts, "account"),
