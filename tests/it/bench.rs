@@ -231,6 +231,48 @@ fn refusals_are_counted_and_are_no_throughput() {
 }
 
 #[test]
+fn every_strategy_meets_the_share_of_refusals_that_was_asked_for_at_both_ends() {
+    let place = Place::new();
+    let output = place.run(
+        "bench -t 60 -c 4 -w 0.1 --runs 1 -l -q --seed 5 --accounts 1000 --reject-percent 20 \
+         --strategy same-shard,2pc,2pc:log=file,2pc:visit=parallel,2pc-last-agent,lock-advisory \
+         --strategy lock-lease,lock-naive",
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let results = place.results();
+    let rows = results.summary();
+    assert_eq!(rows.len(), 8);
+    for row in &rows {
+        assert_adds_up(row);
+        assert_eq!(row["reject_percent"], "20");
+        assert_eq!(row["conserved"], "true");
+        let refused = number(row, "rejected") + number(row, "compensated");
+        let share = refused / number(row, "attempted");
+        assert!((0.15..0.25).contains(&share), "{row:?}");
+    }
+    let transfers = results.rows("transfers.csv", &TRANSFER_COLUMNS);
+    for row in &rows {
+        let mine = |transfer: &&Row| transfer["run_id"] == row["run_id"];
+        let must = |transfer: &Row| {
+            let at_source = number(transfer, "amount") > 1e18;
+            let at_target = number(transfer, "target_account") > 1000.0;
+            [at_source, at_target]
+        };
+        let mut met = [0, 0];
+        for transfer in transfers.iter().filter(mine) {
+            let [at_source, at_target] = must(transfer);
+            if at_source || at_target {
+                let outcome = transfer["outcome"].as_str();
+                assert!(["rejected", "compensated"].contains(&outcome), "{transfer:?}");
+            }
+            met[0] += u32::from(at_source);
+            met[1] += u32::from(at_target);
+        }
+        assert!(met.iter().all(|met| *met > 12), "{met:?} of 240, {row:?}");
+    }
+}
+
+#[test]
 fn a_benchmark_that_is_interrupted_writes_what_it_has_and_cleans_up() {
     for signal in [Signal::INT, Signal::TERM] {
         let place = Place::new();

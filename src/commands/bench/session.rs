@@ -201,6 +201,7 @@ impl<'a> Session<'a> {
                     return Ok(());
                 }
                 site.reset().await?;
+                site.set_closed(point, true).await?;
                 let run = Run {
                     strategy: self.plan.strategies[cell.strategy].clone(),
                     point: *point,
@@ -222,6 +223,8 @@ impl<'a> Session<'a> {
                 if let Some(stop) = stop {
                     return Err(stop);
                 }
+                // Also where no reset follows, because the benchmark is stopped.
+                site.set_closed(point, false).await?;
                 if !self.violations.is_empty() {
                     return Ok(());
                 }
