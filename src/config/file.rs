@@ -14,7 +14,7 @@ pub enum ConfigError {
 }
 
 /// Every key, in the order of the struct.
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 29] = [
     "name",
     "description",
     "strategies",
@@ -40,6 +40,7 @@ const KEYS: [&str; 28] = [
     "shards",
     "shard",
     "progress",
+    "auditor",
     "log",
     "output",
     "tags",

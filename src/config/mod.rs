@@ -137,6 +137,9 @@ pub struct BenchConfig {
     /// Seconds between two lines of progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
+    /// Whether somebody looks on during each run and counts half-visible transfers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auditor: Option<bool>,
     /// Whether every transfer is written to `transfers.csv`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<bool>,
@@ -164,6 +167,7 @@ impl BenchConfig {
             amount_max: Some(Values::one(100)),
             distribution: Some(Values::one(Distribution::Uniform)),
             max_tries: Some(Values::one(10)),
+            auditor: Some(true),
             log: Some(false),
             output: Some("results".to_owned()),
             ..Self::default()
@@ -205,6 +209,7 @@ impl BenchConfig {
             shards: if where_ { self.shards } else { below.shards },
             shard: if where_ { self.shard } else { below.shard },
             progress: self.progress.or(below.progress),
+            auditor: self.auditor.or(below.auditor),
             log: self.log.or(below.log),
             output: self.output.or(below.output),
             tags,

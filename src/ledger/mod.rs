@@ -13,5 +13,6 @@ pub mod messenger;
 pub mod pools;
 pub mod postgres;
 mod postgres_locks;
+pub mod recent;
 pub mod recovering;
 pub mod reset;

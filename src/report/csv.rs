@@ -10,7 +10,7 @@ use crate::bench::results::{Results, RunIntervals, SCHEMA_VERSION};
 use crate::bench::sample::Sample;
 use crate::bench::summary::Summary;
 use crate::bench::workload::Access;
-use crate::report::cells::{count, number, text};
+use crate::report::cells::{count, number, ratio, text};
 use crate::transfer::Routing;
 
 /// The columns of `summary.csv`.
@@ -259,7 +259,7 @@ fn summary_row(results: &Results, s: &Summary) -> Vec<String> {
         number(s.lock_hold.p99_us),
         number(s.window.p50_us),
         number(s.window.p99_us),
-        String::new(),
+        ratio(s.half_visible_ratio),
         number(s.round_trips_per_transfer),
         number(s.wal_flushes_per_transfer),
         number(s.wal_bytes_per_transfer),

@@ -231,6 +231,38 @@ fn refusals_are_counted_and_are_no_throughput() {
 }
 
 #[test]
+fn who_looks_on_can_be_left_out_and_sees_nothing_half_where_nothing_crosses() {
+    for flag in ["", "--no-auditor"] {
+        let place = Place::new();
+        let output = place.run(&format!(
+            "bench -T 2 -w 0.2 --runs 1 -q {flag} --strategy same-shard,lock-advisory"
+        ));
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        let results = place.results();
+        let json = fs::read(results.0.join("run.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(json["config"]["auditor"], flag.is_empty());
+        for row in results.summary() {
+            let summaries = json["summaries"].as_array().unwrap();
+            let told =
+                summaries.iter().find(|one| one["run_id"] == row["run_id"].as_str()).unwrap();
+            let seen = &told["half_visible"];
+            if flag.is_empty() {
+                assert!(seen["visible"].as_u64() > Some(0), "{seen}");
+                let half = seen["half"].as_u64().unwrap() as f64;
+                let ratio = half / seen["visible"].as_u64().unwrap() as f64;
+                assert!((number(&row, "half_visible_ratio") - ratio).abs() < 1e-6, "{seen}");
+                let crosses = row["strategy"] != "same-shard";
+                assert!(crosses || (ratio == 0.0 && seen["undetermined"] == 0), "{seen}");
+            } else {
+                assert!(seen.is_null());
+                assert_eq!(row["half_visible_ratio"], "");
+            }
+        }
+    }
+}
+
+#[test]
 fn every_strategy_meets_the_share_of_refusals_that_was_asked_for_at_both_ends() {
     let place = Place::new();
     let output = place.run(

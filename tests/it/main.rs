@@ -19,6 +19,8 @@ mod effects;
 #[cfg(test)]
 mod forcing;
 #[cfg(test)]
+mod half_visible;
+#[cfg(test)]
 mod local;
 #[cfg(test)]
 mod lock_checks;

@@ -216,6 +216,7 @@ impl<'a> Session<'a> {
                     stopped: self.stopped.clone(),
                     progress: &mut self.progress,
                     transfers: self.transfers.as_mut(),
+                    audited: self.results.config.auditor == Some(true),
                 };
                 let mut done = cell.done().await?;
                 let stop = done.stop.take();

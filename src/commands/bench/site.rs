@@ -31,7 +31,7 @@ use crate::strategies::recovery::recover;
 use crate::verbs::locking::LockTerms;
 
 /// Connections to a shard beside the clients': the epoch's, the lock's, recovery's, the audit's,
-/// the gauges', and those of each thread that answers early.
+/// the auditor's, the gauges', and those of each thread that answers early.
 const SPARE_CONNECTIONS: u32 = 12;
 /// Local servers allow this many connections and prepared transactions by themselves.
 const LOCAL_CONNECTIONS: u32 = 90;

@@ -24,6 +24,7 @@ fn every_row_has_a_cell_for_every_column_and_no_nan() {
     assert_eq!(rows[0][column("latency_max_us")], "50");
     assert_eq!(rows[0][column("latency_p99_us")], "", "too few samples");
     assert_eq!(rows[0][column("wal_flushes_per_transfer")], "5");
+    assert_eq!(rows[0][column("half_visible_ratio")], "0.0125");
 }
 
 #[test]
