@@ -9,6 +9,8 @@ mod bank;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod bench_consistency;
+#[cfg(test)]
 mod connecting;
 #[cfg(test)]
 mod crash;

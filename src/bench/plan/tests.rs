@@ -31,6 +31,21 @@ fn lists_make_every_combination_and_knobs_only_their_own_distributions() {
 }
 
 #[test]
+fn accounts_are_closed_behind_the_drawn_ones_and_only_where_transfers_are_refused() {
+    let plan = plan(|c| {
+        c.reject_percent = Values::several(vec![0.0, 20.0]);
+        c.accounts = Some(Values::one(1000));
+        c.shards = Some(Values::one(3));
+    });
+    let points = plan.expect("valid").points;
+    assert_eq!(points.len(), 2);
+    assert_eq!((points[0].closed_accounts(), points[0].accounts_needed()), (1001..1001, 1000));
+    assert_eq!((points[1].closed_accounts(), points[1].accounts_needed()), (1001..1301, 1300));
+    let workload = points[1].workload(&"2pc".parse().expect("a strategy"));
+    assert_eq!(workload.reject_percent, 20.0);
+}
+
+#[test]
 fn every_block_has_every_strategy_once_and_the_order_is_the_seeds() {
     let plan = plan(|c| c.runs = Some(20)).expect("valid");
     let cells = plan.cells(&plan.points[0]);
