@@ -15,7 +15,7 @@
 //!
 //! With the first and the third, the total of all balances is explained to the last unit.
 //! Totals read from shard after shard prove nothing while money moves, and are not used. Where
-//! they are wanted all the same, the shards are made to [stand still](standstill) for an instant.
+//! they are wanted all the same, the shards are made to stand still for an instant: `standstill.rs`.
 
 mod decided;
 mod standstill;

@@ -7,7 +7,7 @@
 //! at that instant and for anybody.
 //!
 //! Who visits shards in another order may wait for this one while this one waits for them. So
-//! nothing is waited for longer than [`LOCK_TIMEOUT`]; then all is let go and tried again. The
+//! nothing is waited for longer than `LOCK_TIMEOUT`; then all is let go and tried again. The
 //! locks are held only until every shard's snapshot is taken: writers stand still for a moment,
 //! not for as long as the reading takes.
 
