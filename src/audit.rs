@@ -14,7 +14,11 @@
 //! - **decided**: no decision is contradicted by the legs beside it.
 //!
 //! With the first and the third, the total of all balances is explained to the last unit.
-//! Totals read from shard after shard prove nothing while money moves, and are not used.
+//! Totals read from shard after shard prove nothing while money moves, and are not used. Where
+//! they are wanted all the same, the shards are made to stand still for an instant: `standstill.rs`.
+
+mod decided;
+mod standstill;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -105,6 +109,9 @@ pub struct AuditReport {
     pub shards: Vec<ShardBooks>,
     /// Transfers between their two effects at the instant of the snapshots.
     pub half_visible: u64,
+    /// What was on no account at that instant, where it was one for all shards: what all accounts
+    /// together lack of their opening balances, in minor units.
+    pub in_flight: Option<i128>,
     /// Prepared branches of this cluster at the end, by name.
     pub prepared: Vec<String>,
     /// Transfers under locks, sagas and reservations that have not ended at the end.
@@ -134,16 +141,39 @@ impl AuditReport {
     }
 }
 
+/// How the books of several shards are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Each in a snapshot of its own, and nobody is held up.
+    Beside,
+    /// All at one instant, for which every writer is held off.
+    AtOneInstant,
+}
+
 /// Audits `cluster`, also while transfers run.
 ///
 /// # Errors
 /// A shard did not answer: nothing is proved.
 pub async fn audit(cluster: &Cluster) -> Result<AuditReport, ShardError> {
+    audit_by(cluster, Reading::Beside).await
+}
+
+/// Audits `cluster` as of one instant, for which every writer is held off, and says what was on no
+/// account then.
+///
+/// # Errors
+/// A shard did not answer, or a writer would not end: nothing is proved.
+pub async fn audit_at_one_instant(cluster: &Cluster) -> Result<AuditReport, ShardError> {
+    audit_by(cluster, Reading::AtOneInstant).await
+}
+
+async fn audit_by(cluster: &Cluster, reading: Reading) -> Result<AuditReport, ShardError> {
     let started = Instant::now();
     let mut clients = cluster.connect_all(PATIENCE).await?;
     let mut report = AuditReport {
         shards: Vec::new(),
         half_visible: 0,
+        in_flight: None,
         prepared: Vec::new(),
         open_promises: 0,
         violations: Vec::new(),
@@ -151,12 +181,16 @@ pub async fn audit(cluster: &Cluster) -> Result<AuditReport, ShardError> {
         elapsed_ms: 0,
     };
 
-    let half = read_snapshots(cluster, &mut clients, &mut report).await?;
+    let half = read_snapshots(cluster, reading, &mut clients, &mut report).await?;
     report.half_visible = half.len() as u64;
+    if reading == Reading::AtOneInstant {
+        let of = |total: fn(&ShardBooks) -> i128| report.shards.iter().map(total).sum::<i128>();
+        report.in_flight = Some(of(|shard| shard.opening_total) - of(|shard| shard.balance_total));
+    }
     for (transfer, change) in settle(cluster, &clients, half).await? {
         report.add(Violation::HalfApplied { transfer, change });
     }
-    for (shard, transfer, verdict) in contradicted(cluster, &clients).await? {
+    for (shard, transfer, verdict) in decided::contradicted(cluster, &clients).await? {
         report.add(Violation::Contradicted { shard, transfer, verdict });
     }
     for names in all_prepared(cluster, &clients).await? {
@@ -172,14 +206,21 @@ pub async fn audit(cluster: &Cluster) -> Result<AuditReport, ShardError> {
 /// snapshots of all shards.
 async fn read_snapshots(
     cluster: &Cluster,
+    reading: Reading,
     clients: &mut [Client],
     report: &mut AuditReport,
 ) -> Result<HashMap<Uuid, i128>, ShardError> {
     let shards: Vec<ShardIndex> = cluster.routing().shards().collect();
+    let held_off = match reading {
+        Reading::Beside => None,
+        Reading::AtOneInstant => Some(standstill::hold_off_writers(cluster).await?),
+    };
     let snapshots = try_join_all(clients.iter_mut().zip(&shards).map(async |(client, shard)| {
         books::snapshot(client).await.map_err(|error| describe(*shard, &error))
     }))
     .await?;
+    // Every snapshot is taken: whatever is written from here on is in none of them.
+    drop(held_off);
     let read = try_join_all(snapshots.iter().zip(&shards).map(async |(snapshot, shard)| {
         let describe = |error: tokio_postgres::Error| describe(*shard, &error);
         let accounts = books::accounts(snapshot).await.map_err(describe)?;
@@ -347,47 +388,4 @@ async fn all_prepared(
         books::prepared(client, prefix).await.map_err(|error| describe(shard, &error))
     });
     try_join_all(on_shards).await
-}
-
-/// Decisions that the legs of their own shard contradict and go on contradicting once their
-/// branches are not prepared any more.
-async fn contradicted(
-    cluster: &Cluster,
-    clients: &[Client],
-) -> Result<Vec<(ShardIndex, Uuid, String)>, ShardError> {
-    let deadline = Instant::now() + SETTLING;
-    loop {
-        let on_shards =
-            clients.iter().zip(cluster.routing().shards()).map(async |(client, shard)| {
-                // Again in this order: a decided branch that is not prepared when it is listed
-                // has been carried out by the time the legs are read.
-                let describe = |error: tokio_postgres::Error| describe(shard, &error);
-                let prefix = Gid::prefix_of(cluster.id());
-                let suspects = books::contradicted_decisions(client).await.map_err(describe)?;
-                let prepared = books::prepared(client, &prefix).await.map_err(describe)?;
-                let promised = books::open_promises(client).await.map_err(describe)?;
-                let again = books::contradicted_decisions(client).await.map_err(describe)?;
-                let busy: HashSet<Uuid> = prepared
-                    .iter()
-                    .filter_map(|name| name.parse::<Gid>().ok())
-                    .map(|gid| gid.transfer.0)
-                    .chain(promised)
-                    .collect();
-                let mut found = Vec::new();
-                let mut waiting = false;
-                for (id, verdict) in again.into_iter().filter(|one| suspects.contains(one)) {
-                    if busy.contains(&id) {
-                        waiting = true;
-                    } else {
-                        found.push((shard, id, verdict));
-                    }
-                }
-                Ok::<_, ShardError>((found, waiting))
-            });
-        let on_shards = try_join_all(on_shards).await?;
-        if Instant::now() >= deadline || on_shards.iter().all(|(_, waiting)| !waiting) {
-            return Ok(on_shards.into_iter().flat_map(|(found, _)| found).collect());
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
 }

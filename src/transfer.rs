@@ -22,6 +22,12 @@ impl TransferId {
     pub fn fresh() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// The lowest id that is made `ms` milliseconds after 1970 began, or later.
+    #[must_use]
+    pub const fn first_of(ms: u64) -> Self {
+        Self(Uuid::from_u128((ms as u128) << 80))
+    }
 }
 
 impl fmt::Display for TransferId {
@@ -313,6 +319,18 @@ mod tests {
         assert_eq!(routing.home(&there), ShardIndex(2));
         assert_eq!(routing.home(&back), ShardIndex(2));
         assert_eq!(there.branches(routing)[1].shard, routing.home(&there));
+    }
+
+    #[test]
+    fn an_id_lies_between_the_milliseconds_that_it_was_made_in() {
+        let now = || {
+            let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
+            u64::try_from(since.as_millis()).expect("milliseconds fit")
+        };
+        let (before, id) = (now(), TransferId::fresh());
+        assert!(TransferId::first_of(before) <= id);
+        // Ids of one process never go back, so one may be ahead of the clock by a little.
+        assert!(id < TransferId::first_of(now() + 1000));
     }
 
     #[test]

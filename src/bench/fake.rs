@@ -56,6 +56,7 @@ pub fn point(clients: u32, jobs: u32) -> Point {
         access: Access::Uniform,
         hot_on: HotOn::Both,
         cross_shard_percent: 100.0,
+        reject_percent: 0.0,
         amount_max: 10,
         max_tries: NonZeroU32::MIN,
         seed: 1,

@@ -4,6 +4,7 @@
 //! own and hands it over now and then; all histograms are kept elsewhere. `bench` does not know
 //! which strategy it drives, and prints and writes nothing.
 
+pub mod auditor;
 pub mod connector;
 pub mod driver;
 pub mod durations;

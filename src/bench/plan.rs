@@ -1,6 +1,7 @@
 //! What is to be run: the points of the sweep, and at each the strategies in blocks.
 
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -9,7 +10,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::Serialize;
 
 use crate::bench::recorder::INTERVAL_NS;
-use crate::bench::workload::{Access, Workload};
+use crate::bench::workload::{Access, CLOSED_PER_SHARD, Workload};
 use crate::config::{BenchConfig, Distribution, HotOn, Values, problems};
 use crate::strategies::Strategy;
 use crate::transfer::Routing;
@@ -69,6 +70,8 @@ pub struct Point {
     pub hot_on: HotOn,
     /// The share of transfers between shards, in percent.
     pub cross_shard_percent: f64,
+    /// The share of transfers that must be refused, in percent.
+    pub reject_percent: f64,
     /// Amounts are drawn from 1 to this.
     pub amount_max: u64,
     /// Tries before a transfer is given up.
@@ -89,8 +92,24 @@ impl Point {
             access: self.access,
             hot_on: self.hot_on,
             cross_shard_percent: self.cross_shard_percent_of(strategy),
+            reject_percent: self.reject_percent,
             amount_max: self.amount_max,
         }
+    }
+
+    /// The accounts beyond the drawn ones that are closed for as long as a run here lasts, so that
+    /// transfers to them are refused; none where no transfer is to be.
+    #[must_use]
+    pub fn closed_accounts(&self) -> Range<u64> {
+        let closed =
+            if self.reject_percent > 0.0 { CLOSED_PER_SHARD * u64::from(self.shards) } else { 0 };
+        self.accounts + 1..self.accounts + 1 + closed
+    }
+
+    /// How many accounts a cluster needs for a run here.
+    #[must_use]
+    pub fn accounts_needed(&self) -> u64 {
+        self.closed_accounts().end - 1
     }
 
     /// The share of transfers between shards that `strategy` is given, in percent.
@@ -244,6 +263,7 @@ fn points(config: &BenchConfig, around: Surroundings) -> Vec<Point> {
         access: Access::Uniform,
         hot_on: config.hot_on.unwrap_or_default(),
         cross_shard_percent: 0.0,
+        reject_percent: 0.0,
         amount_max: 1,
         max_tries: NonZeroU32::MIN,
         seed: 0,
@@ -253,6 +273,8 @@ fn points(config: &BenchConfig, around: Surroundings) -> Vec<Point> {
     sweep(&mut points, &accesses(config), |point, access| point.access = *access);
     let crossing = list(config.cross_shard_percent.as_ref(), 100.0);
     sweep(&mut points, &crossing, |point, percent| point.cross_shard_percent = *percent);
+    let refused = list(config.reject_percent.as_ref(), 0.0);
+    sweep(&mut points, &refused, |point, percent| point.reject_percent = *percent);
     sweep(&mut points, &list(config.amount_max.as_ref(), 1), |point, n| point.amount_max = *n);
     sweep(&mut points, &list(config.max_tries.as_ref(), 1), |point, n| {
         point.max_tries = NonZeroU32::new(*n).unwrap_or(NonZeroU32::MIN);
@@ -313,72 +335,4 @@ fn sweep<T>(points: &mut Vec<Point>, values: &[T], set: impl Fn(&mut Point, &T))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const AROUND: Surroundings = Surroundings { shards: None, cores: 4, seed: 9 };
-
-    fn plan(change: impl FnOnce(&mut BenchConfig)) -> Result<Plan, Vec<String>> {
-        let mut config = BenchConfig::defaults();
-        change(&mut config);
-        Plan::new(&config, AROUND)
-    }
-
-    #[test]
-    fn the_defaults_are_three_strategies_at_one_point_under_two_minutes() {
-        let plan = plan(|_| {}).expect("valid");
-        assert_eq!((plan.points.len(), plan.run_count()), (1, 15));
-        assert!(plan.estimate().expect("timed") < Duration::from_secs(120));
-        let point = plan.points[0];
-        assert_eq!((point.shards, point.clients, point.jobs, point.seed), (2, 16, 4, 9));
-        assert_eq!(plan.strategies[plan.reference].name(), "same-shard");
-    }
-
-    #[test]
-    fn lists_make_every_combination_and_knobs_only_their_own_distributions() {
-        let plan = plan(|c| {
-            c.clients = Values::several(vec![1, 8]);
-            c.distribution = Values::several(vec![Distribution::Uniform, Distribution::Zipfian]);
-            c.zipf_theta = Values::several(vec![0.5, 0.9, 1.1]);
-        });
-        let plan = plan.expect("valid");
-        assert_eq!(plan.points.len(), 2 * 4);
-        assert!(plan.points.iter().all(|point| point.jobs <= point.clients));
-    }
-
-    #[test]
-    fn every_block_has_every_strategy_once_and_the_order_is_the_seeds() {
-        let plan = plan(|c| c.runs = Some(20)).expect("valid");
-        let cells = plan.cells(&plan.points[0]);
-        for block in cells.chunks(3) {
-            let mut strategies: Vec<usize> = block.iter().map(|cell| cell.strategy).collect();
-            strategies.sort_unstable();
-            assert_eq!(strategies, [0, 1, 2]);
-            assert!(block.iter().all(|cell| cell.block == block[0].block));
-        }
-        assert_eq!(cells, plan.cells(&plan.points[0]));
-        let first: Vec<usize> = cells.chunks(3).map(|block| block[0].strategy).collect();
-        assert!((0..3).all(|strategy| first.contains(&strategy)), "{first:?}");
-    }
-
-    #[test]
-    fn all_that_is_wrong_is_told_at_once() {
-        let lines = plan(|c| {
-            c.strategies = Some(vec!["3pc".to_owned(), "2pc".to_owned(), "2pc".to_owned()]);
-            c.reference = Some("same-shard".to_owned());
-            c.clients = Some(Values::one(0));
-        });
-        assert_eq!(lines.expect_err("wrong").len(), 4);
-    }
-
-    #[test]
-    fn a_strategy_that_cannot_cross_is_given_nothing_to_cross() {
-        let plan = plan(|_| {}).expect("valid");
-        let shares: Vec<f64> = plan
-            .strategies
-            .iter()
-            .map(|strategy| plan.points[0].workload(strategy).cross_shard_percent)
-            .collect();
-        assert_eq!(shares, [0.0, 100.0, 100.0]);
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::bench::auditor::HalfVisible;
 use crate::bench::plan::Point;
 use crate::bench::skew::Skew;
 use crate::bench::statistics::{
@@ -39,6 +40,8 @@ pub struct Standing {
     pub lock_hold_us: [Option<f64>; 2],
     /// The median over runs of the median window between two effects, in microseconds.
     pub window_p50_us: Option<f64>,
+    /// All runs together: what somebody saw who looked on.
+    pub half_visible: Option<HalfVisible>,
     /// Medians over runs.
     pub round_trips_per_transfer: Option<f64>,
     /// Medians over runs: messages to a lock service.
@@ -190,6 +193,7 @@ impl Standing {
                 middle(&|run| run.lock_hold.p99_us),
             ],
             window_p50_us: middle(&|run| run.window.p50_us),
+            half_visible: runs.iter().filter_map(|run| run.half_visible).reduce(HalfVisible::and),
             round_trips_per_transfer: middle(&|run| run.round_trips_per_transfer),
             lock_round_trips_per_transfer: middle(&|run| run.lock_round_trips_per_transfer),
             client_share_percent: [0, 1]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::bench::auditor::HalfVisible;
 use crate::bench::durations::{Durations, Quantile};
 use crate::bench::plan::{Length, Point};
 use crate::bench::recorder::Recorder;
@@ -90,6 +91,8 @@ pub struct Circumstances {
     pub durable: bool,
     /// What the servers wrote, where it is known.
     pub wal: Option<WalUse>,
+    /// What somebody saw who looked on, where there was one.
+    pub half_visible: Option<HalfVisible>,
     /// What the audit found, where there was one.
     pub audit: Option<Audited>,
     /// How long recovery took after the load had stopped.
@@ -133,6 +136,10 @@ pub struct Summary {
     pub lock_hold: Spread,
     /// Between the two effects of committed transfers.
     pub window: Spread,
+    /// What somebody saw who looked on.
+    pub half_visible: Option<HalfVisible>,
+    /// The share of samples of visible transfers of which only half was.
+    pub half_visible_ratio: Option<f64>,
     /// Time in each phase of committed transfers that had it.
     pub phases: Vec<(Phase, Spread)>,
     /// Messages sent and awaited one after another, of a committed transfer.
@@ -212,6 +219,8 @@ impl Summary {
             service: Spread::of(&recorder.service),
             lock_hold: Spread::of(&recorder.lock_hold),
             window: Spread::of(&recorder.window),
+            half_visible: around.half_visible,
+            half_visible_ratio: around.half_visible.and_then(HalfVisible::ratio),
             phases,
             round_trips_per_transfer: each(recorder.round_trips as f64),
             lock_round_trips_per_transfer: each(recorder.lock_round_trips as f64),
@@ -337,6 +346,12 @@ pub(crate) mod tests {
             run,
             durable: true,
             wal: Some(WalUse { flushes: 4, bytes: 1000, file_syncs: 1 }),
+            half_visible: Some(HalfVisible {
+                looks: 10,
+                visible: 80,
+                half: 1,
+                ..HalfVisible::default()
+            }),
             audit: None,
             recovery: Some(Duration::from_millis(3)),
             interrupted: false,

@@ -349,6 +349,30 @@ mod tests {
     }
 
     #[test]
+    fn two_commits_under_locks_are_apart_from_the_debit_to_the_credit() {
+        let claimed = || Answer::Claimed(Claimed::Done);
+        for last in [Step::CreditUnderFence, Step::CreditIntended] {
+            let s = Script::new();
+            s.step(Step::Claim, LegKind::Credit, 0, 10, claimed());
+            // What somebody else had promised is no effect of this transfer.
+            s.step(Step::CreditIntended, LegKind::Credit, 10, 20, DONE);
+            s.step(Step::DebitWithIntent, LegKind::Debit, 20, 50, claimed());
+            s.step(last, LegKind::Credit, 50, 120, DONE);
+            s.step(Step::CloseIntent, LegKind::Debit, 120, 150, Answer::None);
+            assert_eq!(Script::us(s.trace.end().window_ns), Some(70), "{last:?}");
+        }
+    }
+
+    #[test]
+    fn a_debit_that_was_made_good_has_no_window_and_is_told() {
+        let s = Script::new();
+        s.step(Step::DebitWithIntent, LegKind::Debit, 0, 30, Answer::Claimed(Claimed::Done));
+        s.step(Step::Refund, LegKind::Refund, 30, 60, DONE);
+        let steps = s.trace.end();
+        assert_eq!((steps.window_ns, steps.is_refunded), (None, true));
+    }
+
+    #[test]
     fn an_early_answer_leaves_hold_and_window_unknown() {
         let s = Script::new();
         s.step(Step::Prepare, LegKind::Debit, 0, 10, DONE);

@@ -13,7 +13,12 @@ use rand_distr::{Distribution as _, Zipf};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::config::HotOn;
+use crate::shards::creation::MONEY_MAX;
 use crate::transfer::{AccountId, Amount, IdOrigin, Routing, Transfer, TransferId};
+
+/// Closed accounts on each shard, where transfers are to be refused: enough that those who are
+/// sent there do not queue for one another.
+pub const CLOSED_PER_SHARD: u64 = 100;
 
 /// How accounts are picked.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -52,6 +57,9 @@ pub struct Workload {
     /// target is moved to a neighbour on the shard that it takes; or its source, where only
     /// targets are hot.
     pub cross_shard_percent: f64,
+    /// The share of transfers that must be refused, in percent: half of them order more than
+    /// there is, the others pay one of the closed accounts that follow the drawn ones.
+    pub reject_percent: f64,
     /// Amounts are drawn evenly from 1 to this.
     pub amount_max: u64,
 }
@@ -107,6 +115,7 @@ pub struct Orders {
     crossing: Xoshiro256PlusPlus,
     shard: Xoshiro256PlusPlus,
     amount: Xoshiro256PlusPlus,
+    refusal: Xoshiro256PlusPlus,
 }
 
 impl Workload {
@@ -133,6 +142,7 @@ impl Workload {
             crossing: stream(2),
             shard: stream(3),
             amount: stream(4),
+            refusal: stream(5),
         }
     }
 }
@@ -162,7 +172,38 @@ impl Orders {
             (source, self.settle(source, target, crosses))
         };
         let amount = self.amount.random_range(1..=amount_max);
-        Order { source: account(source), target: account(target), amount: minor_units(amount) }
+        match self.refused() {
+            None => order(source, target, amount),
+            Some(Refused::AtSource) => order(source, target, MORE_THAN_THERE_IS),
+            Some(Refused::AtTarget { nth }) => {
+                let (source, target) = self.to_closed(source, target, nth);
+                order(source, target, amount)
+            }
+        }
+    }
+
+    /// Whether and where the next order is to be refused. A greater share refuses the same ones,
+    /// at the same end, and more.
+    fn refused(&mut self) -> Option<Refused> {
+        let refused = self.refusal.random::<f64>() * 100.0 < self.workload.reject_percent;
+        let at_source = self.refusal.random::<bool>();
+        let nth = self.refusal.random_range(0..CLOSED_PER_SHARD);
+        let end = if at_source { Refused::AtSource } else { Refused::AtTarget { nth } };
+        refused.then_some(end)
+    }
+
+    /// The order with the `nth` closed account of a shard as its target. Shards are visited in the
+    /// order of their numbers, so the end on the lower one pays: whoever asks the target has found
+    /// that the source was fine, or asks the target first on purpose.
+    fn to_closed(&self, source: u64, target: u64, nth: u64) -> (u64, u64) {
+        let Workload { accounts, routing, .. } = self.workload;
+        let shards = u64::from(routing.shard_count());
+        let shard = |account: u64| (account - 1) % shards;
+        let (pays, paid) =
+            if shard(source) > shard(target) { (target, source) } else { (source, target) };
+        // Of the accounts behind the last one that is drawn, the first on that shard.
+        let first = accounts + 1 + (shard(paid) + shards - shard(accounts + 1)) % shards;
+        (pays, first + nth * shards)
     }
 
     fn pick(&mut self, by_access: bool, end: End) -> u64 {
@@ -213,10 +254,24 @@ impl Orders {
     }
 }
 
+/// The end of a transfer at which it is refused.
+enum Refused {
+    AtSource,
+    AtTarget { nth: u64 },
+}
+
+/// No account ever holds it: it is more than a cluster can hold. And no account that is credited
+/// with it overflows.
+const MORE_THAN_THERE_IS: u64 = MONEY_MAX.unsigned_abs() + 1;
+
 #[derive(Clone, Copy)]
 enum End {
     Source,
     Target,
+}
+
+fn order(source: u64, target: u64, amount: u64) -> Order {
+    Order { source: account(source), target: account(target), amount: minor_units(amount) }
 }
 
 fn account(number: u64) -> AccountId {
@@ -228,124 +283,4 @@ fn minor_units(number: u64) -> Amount {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// A thousand accounts on three shards.
-    pub const WORKLOAD: Workload = Workload {
-        seed: 7,
-        accounts: 1000,
-        routing: routing(3),
-        access: Access::Uniform,
-        hot_on: HotOn::Both,
-        cross_shard_percent: 100.0,
-        amount_max: 100,
-    };
-
-    const fn routing(shards: u16) -> Routing {
-        Routing::new(shards)
-    }
-
-    fn drawer(block: u32, client: u32) -> Drawer {
-        Drawer { block, stretch: Stretch::Measured, client }
-    }
-
-    fn orders(workload: Workload, drawer: Drawer, count: usize) -> Vec<Order> {
-        let mut orders = workload.orders(drawer);
-        (0..count).map(|_| orders.next_order()).collect()
-    }
-
-    fn crossing_share(workload: Workload) -> f64 {
-        let orders = orders(workload, drawer(0, 0), 20_000);
-        let shard = |account| workload.routing.shard_of(account);
-        let crossing = orders.iter().filter(|o| shard(o.source) != shard(o.target)).count();
-        crossing as f64 / orders.len() as f64
-    }
-
-    #[test]
-    fn the_same_seed_orders_the_same_transfers() {
-        assert_eq!(orders(WORKLOAD, drawer(1, 2), 500), orders(WORKLOAD, drawer(1, 2), 500));
-    }
-
-    #[test]
-    fn another_seed_block_client_or_stretch_orders_others() {
-        let base = orders(WORKLOAD, drawer(0, 0), 50);
-        assert_ne!(base, orders(Workload { seed: 8, ..WORKLOAD }, drawer(0, 0), 50));
-        assert_ne!(base, orders(WORKLOAD, drawer(1, 0), 50));
-        assert_ne!(base, orders(WORKLOAD, drawer(0, 1), 50));
-        let warm_up = Drawer { stretch: Stretch::WarmUp, ..drawer(0, 0) };
-        assert_ne!(base, orders(WORKLOAD, warm_up, 50));
-    }
-
-    #[test]
-    fn one_choice_does_not_move_the_others() {
-        let crossing = orders(WORKLOAD, drawer(0, 0), 200);
-        let same = orders(Workload { cross_shard_percent: 0.0, ..WORKLOAD }, drawer(0, 0), 200);
-        let dear = orders(Workload { amount_max: 9, ..WORKLOAD }, drawer(0, 0), 200);
-        for ((a, b), c) in crossing.iter().zip(&same).zip(&dear) {
-            assert_eq!((a.source, a.amount), (b.source, b.amount));
-            assert_eq!((a.source, a.target), (c.source, c.target));
-        }
-    }
-
-    #[test]
-    fn no_order_pays_its_own_source_and_all_stay_within_the_accounts() {
-        for accounts in [6, 7, 8, 1000] {
-            for cross_shard_percent in [0.0, 50.0, 100.0] {
-                for access in [Access::Uniform, Access::Hotspot { accounts: 1, percent: 90.0 }] {
-                    let workload = Workload { accounts, cross_shard_percent, access, ..WORKLOAD };
-                    for order in orders(workload, drawer(0, 0), 2000) {
-                        assert_ne!(order.source, order.target);
-                        assert!(order.target.get() <= accounts as i64);
-                        assert!((1..=100).contains(&order.amount.get()));
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_share_of_crossing_transfers_is_what_was_asked_for() {
-        assert_eq!(crossing_share(WORKLOAD), 1.0);
-        assert_eq!(crossing_share(Workload { cross_shard_percent: 0.0, ..WORKLOAD }), 0.0);
-        let third = crossing_share(Workload { cross_shard_percent: 30.0, ..WORKLOAD });
-        assert!((third - 0.3).abs() < 0.02, "{third}");
-    }
-
-    #[test]
-    fn a_zipfian_top_account_has_the_share_that_theory_gives_it() {
-        for theta in [0.0, 0.5, 0.99, 1.0, 1.2, 2.0] {
-            let workload =
-                Workload { access: Access::Zipfian { theta }, hot_on: HotOn::Source, ..WORKLOAD };
-            let orders = orders(workload, drawer(0, 0), 100_000);
-            let top = orders.iter().filter(|order| order.source.get() == 1).count();
-            let measured = top as f64 / orders.len() as f64;
-            let norm: f64 = (1..=1000).map(|r| f64::from(r).powf(-theta)).sum();
-            assert!((measured - 1.0 / norm).abs() < 0.006, "theta {theta}: {measured}");
-        }
-    }
-
-    #[test]
-    fn hot_accounts_take_their_share_on_the_end_that_is_hot() {
-        let access = Access::Hotspot { accounts: 10, percent: 80.0 };
-        let workload = Workload { access, hot_on: HotOn::Target, ..WORKLOAD };
-        let orders = orders(workload, drawer(0, 0), 50_000);
-        let share = |end: &dyn Fn(&Order) -> AccountId| {
-            orders.iter().filter(|o| end(o).get() <= 10).count() as f64 / orders.len() as f64
-        };
-        assert!((share(&|o| o.target) - 0.8).abs() < 0.02);
-        assert!(share(&|o| o.source) < 0.02);
-    }
-
-    #[test]
-    fn one_hot_account_stays_one_whether_transfers_cross_or_not() {
-        let access = Access::Hotspot { accounts: 1, percent: 100.0 };
-        for cross_shard_percent in [0.0, 100.0] {
-            let hot = Workload { access, cross_shard_percent, ..WORKLOAD };
-            let targets = orders(Workload { hot_on: HotOn::Target, ..hot }, drawer(0, 0), 500);
-            assert!(targets.iter().all(|order| order.target.get() == 1));
-            let sources = orders(Workload { hot_on: HotOn::Source, ..hot }, drawer(0, 0), 500);
-            assert!(sources.iter().all(|order| order.source.get() == 1));
-        }
-    }
-}
+pub(crate) mod tests;

@@ -84,6 +84,11 @@ pub struct BenchArguments {
     /// The share of transfers between two shards, in percent [default: 100].
     #[arg(long, value_name = "P", value_delimiter = ',')]
     pub cross_shard_percent: Vec<f64>,
+    /// The share of transfers that must be refused, in percent: half of them order more than
+    /// there is, half pay an account that is closed for the run, beyond the drawn ones; 100 such
+    /// accounts are needed on each shard [default: 0].
+    #[arg(long, value_name = "P", value_delimiter = ',')]
+    pub reject_percent: Vec<f64>,
     /// Amounts are drawn from 1 to this, in minor units [default: 100].
     #[arg(long, value_name = "AMOUNT", value_delimiter = ',')]
     pub amount_max: Vec<u64>,
@@ -96,6 +101,11 @@ pub struct BenchArguments {
     /// Print a line of progress every so many seconds.
     #[arg(short = 'P', long, value_name = "S")]
     pub progress: Option<f64>,
+    /// Let nobody look on. Without this an auditor with connections of its own reads the legs of
+    /// young transfers during each run, about 25 times a second, and counts those of which only
+    /// half is visible.
+    #[arg(long)]
+    pub no_auditor: bool,
     /// Write every transfer to transfers.csv.
     #[arg(short, long)]
     pub log: bool,
@@ -203,10 +213,12 @@ impl BenchArguments {
                 HotEnd::Both => HotOn::Both,
             }),
             cross_shard_percent: values(&self.cross_shard_percent),
+            reject_percent: values(&self.reject_percent),
             max_tries: values(&self.max_tries),
             shards: values(&self.local_shards),
             shard: (!self.shards.shards.is_empty()).then(|| self.shards.shards.clone()),
             progress: self.progress,
+            auditor: self.no_auditor.then_some(false),
             log: self.log.then_some(true),
             output: self.output.clone(),
             tags: self.tags.iter().cloned().collect(),

@@ -156,6 +156,11 @@ pub struct AuditArguments {
     /// Nothing may be in flight either: exit code 5 where something is prepared.
     #[arg(long)]
     pub at_rest: bool,
+    /// Hold off every writer on all shards until each has taken its snapshot, a moment long, and
+    /// say what is on no account at that one instant: nothing under 2pc; under locks what is
+    /// between its two commits. That is no violation.
+    #[arg(long)]
+    pub locking: bool,
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,

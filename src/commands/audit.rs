@@ -4,7 +4,7 @@ use super::cluster::{required_shards, runtime};
 use super::coordinator::open;
 use super::output::print;
 use super::{Exit, Stop};
-use crate::audit::{AuditReport, audit};
+use crate::audit::{AuditReport, audit, audit_at_one_instant};
 use crate::cli::operate::AuditArguments;
 
 /// One connection to each shard.
@@ -18,7 +18,12 @@ pub fn run(arguments: &AuditArguments) -> Result<(), Stop> {
     let targets = required_shards(&arguments.shards)?;
     let report = runtime()?.block_on(async {
         let cluster = open(targets, 0, CONNECTIONS).await?;
-        audit(&cluster).await.map_err(|error| Stop::new(Exit::Failed, error.to_string()))
+        let audited = if arguments.locking {
+            audit_at_one_instant(&cluster).await
+        } else {
+            audit(&cluster).await
+        };
+        audited.map_err(|error| Stop::new(Exit::Failed, error.to_string()))
     })?;
     if arguments.json {
         let json = serde_json::to_string_pretty(&report).expect("a report is plain data");
@@ -65,6 +70,9 @@ fn in_words(report: &AuditReport) -> String {
         report.prepared.len(),
         report.open_promises
     ));
+    if let Some(in_flight) = report.in_flight {
+        lines.push(format!("at that one instant: money in flight: {in_flight}"));
+    }
     let verdict = if report.is_conserved() {
         "no money was made or lost: every balance is explained, every transfer whole"
     } else {

@@ -29,6 +29,7 @@ pub fn problems(config: &BenchConfig) -> Vec<String> {
     numbers(&mut found, "zipf_theta", c.zipf_theta.as_ref(), 0.0, 10.0);
     numbers(&mut found, "hot_percent", c.hot_percent.as_ref(), 0.0, 100.0);
     numbers(&mut found, "cross_shard_percent", c.cross_shard_percent.as_ref(), 0.0, 100.0);
+    numbers(&mut found, "reject_percent", c.reject_percent.as_ref(), 0.0, 100.0);
     number(&mut found, "runs", c.runs, 1, 1000);
     number(&mut found, "opening_balance", c.opening_balance, 0, 1_000_000_000_000);
     number(&mut found, "progress", c.progress, 0.1, 3600.0);

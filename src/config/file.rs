@@ -14,7 +14,7 @@ pub enum ConfigError {
 }
 
 /// Every key, in the order of the struct.
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 29] = [
     "name",
     "description",
     "strategies",
@@ -35,10 +35,12 @@ const KEYS: [&str; 27] = [
     "hot_percent",
     "hot_on",
     "cross_shard_percent",
+    "reject_percent",
     "max_tries",
     "shards",
     "shard",
     "progress",
+    "auditor",
     "log",
     "output",
     "tags",
@@ -109,6 +111,7 @@ mod tests {
             hot_percent: Some(Values::one(1.0)),
             hot_on: Some(HotOn::Source),
             cross_shard_percent: Values::several(vec![0.0, 50.0]),
+            reject_percent: Some(Values::one(20.0)),
             shards: Some(Values::one(2)),
             shard: Some(vec!["postgres://a".to_owned()]),
             progress: Some(1.0),

@@ -121,6 +121,10 @@ pub struct BenchConfig {
     /// The share of transfers whose accounts live on different shards, in percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cross_shard_percent: Option<Values<f64>>,
+    /// The share of transfers that must be refused, in percent: half for want of money, half
+    /// because their target is closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reject_percent: Option<Values<f64>>,
     /// How often a transfer is tried before it is given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tries: Option<Values<u32>>,
@@ -133,6 +137,9 @@ pub struct BenchConfig {
     /// Seconds between two lines of progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
+    /// Whether somebody looks on during each run and counts half-visible transfers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auditor: Option<bool>,
     /// Whether every transfer is written to `transfers.csv`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<bool>,
@@ -160,6 +167,7 @@ impl BenchConfig {
             amount_max: Some(Values::one(100)),
             distribution: Some(Values::one(Distribution::Uniform)),
             max_tries: Some(Values::one(10)),
+            auditor: Some(true),
             log: Some(false),
             output: Some("results".to_owned()),
             ..Self::default()
@@ -196,10 +204,12 @@ impl BenchConfig {
             hot_percent: self.hot_percent.or(below.hot_percent),
             hot_on: self.hot_on.or(below.hot_on),
             cross_shard_percent: self.cross_shard_percent.or(below.cross_shard_percent),
+            reject_percent: self.reject_percent.or(below.reject_percent),
             max_tries: self.max_tries.or(below.max_tries),
             shards: if where_ { self.shards } else { below.shards },
             shard: if where_ { self.shard } else { below.shard },
             progress: self.progress.or(below.progress),
+            auditor: self.auditor.or(below.auditor),
             log: self.log.or(below.log),
             output: self.output.or(below.output),
             tags,

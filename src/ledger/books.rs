@@ -4,6 +4,7 @@
 //! balance at any moment, under any load.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
 use tokio_postgres::{Client, Error, Transaction};
@@ -33,17 +34,35 @@ pub struct Accounts {
     pub offending: Vec<String>,
 }
 
-/// Begins a read-only snapshot.
+/// A read-only snapshot, taken now.
 ///
 /// # Errors
 /// The statement failed.
 pub async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, Error> {
-    client
+    let transaction = client
         .build_transaction()
         .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
         .read_only(true)
         .start()
-        .await
+        .await?;
+    // The first statement takes it, not the BEGIN.
+    transaction.batch_execute("select 1").await?;
+    Ok(transaction)
+}
+
+/// Waits for every transaction that writes to the ledger and lets no other begin, until the
+/// session ends. Nothing is waited for longer than `lock_timeout`.
+///
+/// # Errors
+/// The statement failed.
+pub async fn lock(session: &Client, lock_timeout: Duration) -> Result<(), Error> {
+    // Effects write a leg first. In the same order nobody is waited for who waits for this.
+    let statements = format!(
+        "begin; set local lock_timeout = {}; \
+         lock table shardbank.leg, shardbank.account in share mode",
+        lock_timeout.as_millis()
+    );
+    session.batch_execute(&statements).await
 }
 
 /// Reads totals and checks every account.

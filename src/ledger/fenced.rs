@@ -15,7 +15,7 @@ const DEBIT: &str = "select shardbank.debit_with_intent($1, $2, $3, $4, $5, $6, 
 const CREDIT: &str = "select shardbank.credit_under_fence($1, $2, $3, $4, $5, $6, $7, $8)";
 const CREDIT_INTENDED: &str = "select shardbank.credit_intended($1, $2, $3, $4, $5)";
 const REFUND: &str = "select shardbank.refund($1, $2, $3, $4, $5)";
-const READ_BALANCE: &str = "select balance from shardbank.account where id = $1";
+const READ_BALANCE: &str = "select balance, closed from shardbank.account where id = $1";
 const WRITE_BALANCE: &str = "with leg as (insert into shardbank.leg \
     (transfer_id, kind, account_id, amount, outcome, counter_account_id, requested_amount, strategy) \
     values ($1, $2, $3, $4, 'applied', $5, $6, $7)) \
@@ -94,10 +94,10 @@ pub async fn refund(session: &Session, debit: &Branch, strategy: &str) -> Attemp
     effect::one_statement(session, REFUND, debit, strategy, &[]).await
 }
 
-/// The balance, read and nothing else.
+/// The balance of an account that is not closed, read and nothing else.
 ///
 /// # Errors
-/// It could not be read, or there is no such account.
+/// It could not be read, or the account is closed, or there is none.
 pub async fn read_balance(session: &Session, branch: &Branch) -> Result<i64, Attempt> {
     let account = branch.account().get();
     let run = async {
@@ -105,7 +105,8 @@ pub async fn read_balance(session: &Session, branch: &Branch) -> Result<i64, Att
         session.query_opt(&statement, &[&account as Parameter<'_>]).await
     };
     match run.await {
-        Ok(Some(row)) => Ok(row.get(0)),
+        Ok(Some(row)) if row.get("closed") => Err(Attempt::Rejected(Rejection::ClosedAccount)),
+        Ok(Some(row)) => Ok(row.get("balance")),
         Ok(None) => Err(Attempt::Rejected(Rejection::UnknownAccount)),
         Err(error) => Err(attempt_of(branch.shard, &error)),
     }

@@ -16,6 +16,7 @@ pub mod postgres;
 mod postgres_holds;
 mod postgres_locks;
 mod postgres_sagas;
+pub mod recent;
 pub mod recovering;
 pub mod reset;
 mod retiring;

@@ -10,6 +10,8 @@
 //! | some shards prepared | everything as it was |
 //! | decided | every shard is emptied |
 
+use std::ops::Range;
+
 use tokio_postgres::{Client, Error};
 
 use crate::ledger::books;
@@ -24,8 +26,10 @@ use crate::verbs::{Gid, Register};
 const EMPTY: &str = "truncate shardbank.leg, shardbank.intent, shardbank.saga, \
     shardbank.hold; \
     delete from shardbank.decision where verdict = 'commit'; \
-    update shardbank.account set balance = opening_balance, held = 0 \
-    where balance <> opening_balance or held <> 0;";
+    update shardbank.account set balance = opening_balance, held = 0, closed = false \
+    where balance <> opening_balance or held <> 0 or closed;";
+const CLOSE: &str = "update shardbank.account set closed = $3 \
+    where id >= $1 and id < $2 and closed <> $3";
 const DECIDE: &str = "insert into shardbank.decision (transfer_id, verdict, decided_by) \
     values ($1, 'commit', 'bench') on conflict do nothing";
 
@@ -53,7 +57,8 @@ pub enum ResetError {
     Shard(#[from] ShardError),
 }
 
-/// Empties the ledger and gives every account its opening balance again, on all shards or none.
+/// Empties the ledger, gives every account its opening balance again and opens what was closed, on
+/// all shards or none.
 /// Must be called only when nobody works on the cluster, after its audit has passed. `clients`
 /// lead to all shards, in order; `next_attempt` gives numbers that `epoch` never used.
 ///
@@ -118,6 +123,24 @@ pub async fn reset(
             .batch_execute("vacuum (analyze) shardbank.account, shardbank.decision")
             .await
             .map_err(of(*shard))?;
+    }
+    Ok(())
+}
+
+/// Closes the accounts numbered `ids`, or opens them again, on every shard.
+///
+/// # Errors
+/// A shard did not do it; others may have.
+pub async fn set_closed(
+    clients: &[Client],
+    ids: Range<i64>,
+    closed: bool,
+) -> Result<(), ShardError> {
+    for (shard, client) in (0..).map(ShardIndex).zip(clients) {
+        client
+            .execute(CLOSE, &[&ids.start, &ids.end, &closed])
+            .await
+            .map_err(|error| describe(shard, &error))?;
     }
     Ok(())
 }

@@ -8,8 +8,17 @@ pub(super) fn text(text: &str) -> String {
 
 /// A figure with at most three decimals; empty where it is not known.
 pub(super) fn number(value: Option<f64>) -> String {
+    rounded(value, 3)
+}
+
+/// A share, 0 to 1, with at most six decimals; empty where it is not known.
+pub(super) fn ratio(value: Option<f64>) -> String {
+    rounded(value, 6)
+}
+
+fn rounded(value: Option<f64>, decimals: usize) -> String {
     let Some(value) = value.filter(|value| value.is_finite()) else { return String::new() };
-    let text = format!("{value:.3}");
+    let text = format!("{value:.decimals$}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -34,6 +43,10 @@ mod tests {
     fn numbers_are_short_and_exact() {
         assert_eq!(number(Some(1500.0)), "1500");
         assert_eq!(number(Some(0.123_456)), "0.123");
+        assert_eq!(
+            (ratio(Some(0.001_25)), ratio(Some(0.0))),
+            ("0.00125".to_owned(), "0".to_owned())
+        );
         assert_eq!((number(Some(f64::NAN)), number(None)), (String::new(), String::new()));
     }
 }

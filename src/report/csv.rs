@@ -10,11 +10,11 @@ use crate::bench::results::{Results, RunIntervals, SCHEMA_VERSION};
 use crate::bench::sample::Sample;
 use crate::bench::summary::Summary;
 use crate::bench::workload::Access;
-use crate::report::cells::{count, number, text};
+use crate::report::cells::{count, number, ratio, text};
 use crate::transfer::Routing;
 
 /// The columns of `summary.csv`.
-pub const SUMMARY_COLUMNS: [&str; 70] = [
+pub const SUMMARY_COLUMNS: [&str; 71] = [
     "schema_version",
     "run_id",
     "started_at",
@@ -85,6 +85,7 @@ pub const SUMMARY_COLUMNS: [&str; 70] = [
     "lock_round_trips_per_transfer",
     "client_share_least_percent",
     "client_share_most_percent",
+    "reject_percent",
 ];
 
 /// The columns of `intervals.csv`.
@@ -258,7 +259,7 @@ fn summary_row(results: &Results, s: &Summary) -> Vec<String> {
         number(s.lock_hold.p99_us),
         number(s.window.p50_us),
         number(s.window.p99_us),
-        String::new(),
+        ratio(s.half_visible_ratio),
         number(s.round_trips_per_transfer),
         number(s.wal_flushes_per_transfer),
         number(s.wal_bytes_per_transfer),
@@ -272,6 +273,7 @@ fn summary_row(results: &Results, s: &Summary) -> Vec<String> {
         number(s.lock_round_trips_per_transfer),
         number(s.client_share_percent.map(|shares| shares[0])),
         number(s.client_share_percent.map(|shares| shares[1])),
+        number(Some(s.point.reject_percent)),
     ]
 }
 
@@ -333,67 +335,4 @@ fn transfer_row(of: TransfersOf<'_>, s: &Sample) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bench::recorder::Recorder;
-    use crate::bench::results::tests::results;
-    use crate::bench::sample::Ending;
-    use crate::bench::sample::tests::sample;
-
-    fn read(bytes: &[u8]) -> (Vec<String>, Vec<Vec<String>>) {
-        let mut reader = csv::Reader::from_reader(bytes);
-        let strings = |record: &csv::StringRecord| record.iter().map(str::to_owned).collect();
-        let columns = strings(reader.headers().expect("a header"));
-        let rows = reader.records().map(|row| strings(&row.expect("a row"))).collect();
-        (columns, rows)
-    }
-
-    #[test]
-    fn every_row_has_a_cell_for_every_column_and_no_nan() {
-        let (columns, rows) = read(&summary(&results()));
-        assert_eq!(columns, SUMMARY_COLUMNS);
-        assert_eq!(rows.len(), results().summaries.len());
-        for cell in rows.iter().flatten() {
-            assert!(!cell.to_lowercase().contains("nan") && cell != "inf", "{cell}");
-        }
-        let column = |name| columns.iter().position(|column| column == name).expect("exists");
-        assert_eq!(rows[0][column("latency_max_us")], "50");
-        assert_eq!(rows[0][column("latency_p99_us")], "", "too few samples");
-        assert_eq!(rows[0][column("wal_flushes_per_transfer")], "5");
-    }
-
-    #[test]
-    fn text_that_looks_like_a_formula_is_disarmed() {
-        let mut results = results();
-        results.summaries[0].warnings = vec!["=cmd()|' /C calc'!A0, \"quoted\"".to_owned()];
-        let (columns, rows) = read(&summary(&results));
-        let warnings = columns.iter().position(|column| column == "warnings").expect("exists");
-        assert_eq!(rows[0][warnings], "'=cmd()|' /C calc'!A0, \"quoted\"");
-    }
-
-    #[test]
-    fn intervals_and_transfers_have_their_columns() {
-        let mut recorder = Recorder::default();
-        let one = sample(Ending::Committed, 100, 1_200_000);
-        recorder.record(&one);
-        let run = RunIntervals {
-            run_id: "r".to_owned(),
-            began_us: 1_000_000,
-            strategy: "2pc".to_owned(),
-            run: 1,
-            load_ns: Some(1_000_000_000),
-            intervals: recorder.into_intervals(),
-        };
-        let (columns, rows) = read(&intervals(&[run]));
-        assert_eq!(columns, INTERVAL_COLUMNS);
-        assert_eq!(rows[0][0], "1970-01-01T00:00:01Z");
-        assert_eq!([&rows[0][4], &rows[1][4]], ["measured", "drain"]);
-        assert_eq!([&rows[0][13], &rows[1][13]], ["1", "0"]);
-
-        let of = TransfersOf { run_id: "r", strategy: "2pc", run: 1, routing: Routing::new(2) };
-        let (columns, rows) = read(&[transfers_header(), transfers(of, &[one])].concat());
-        assert_eq!(columns, TRANSFER_COLUMNS);
-        assert_eq!(rows[0][10], "committed");
-        assert_eq!([&rows[0][13], &rows[0][14]], ["0", "1"]);
-    }
-}
+mod tests;

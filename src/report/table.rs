@@ -2,6 +2,7 @@
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
+use crate::bench::auditor::HalfVisible;
 use crate::bench::plan::{Length, Point};
 use crate::bench::results::{Results, Skipped};
 use crate::bench::standing::Standing;
@@ -69,8 +70,12 @@ pub fn heading(point: &Point) -> String {
         Length::Time(time) => format!("{} s a run", three_digits(time.as_secs_f64())),
         Length::Transfers(transfers) => format!("{} a client", several(transfers, "transfer")),
     };
+    let refused = match point.reject_percent {
+        0.0 => String::new(),
+        percent => format!(", {percent} % to be refused"),
+    };
     format!(
-        "{}, {}, {} ({access}), {} % across shards, {length}, seed {}",
+        "{}, {}, {} ({access}), {} % across shards{refused}, {length}, seed {}",
         several(point.shards.into(), "shard"),
         several(point.clients.into(), "client"),
         several(point.accounts, "account"),
@@ -111,7 +116,7 @@ const WIDE_COLUMNS: [Column; 15] = [
     ("p99", |s| time(s.latency_us[2])),
     ("max", |s| time(s.latency_us[3])),
     ("locks p50", |s| time(s.lock_hold_us[0])),
-    ("window p50", |s| time(s.window_p50_us)),
+    ("window p50 · half-visible", consistency),
     ("trips", trips),
     ("WAL flushes", flushes),
     ("client CPU", |s| time(s.client_cpu_us_per_transfer)),
@@ -217,6 +222,16 @@ fn comparison_with_p(s: &Standing) -> String {
         Some(p) if p < 0.001 => format!("{}, p < 0.001", comparison(s)),
         Some(p) => format!("{}, p {p:.3}", comparison(s)),
     }
+}
+
+/// How long the two effects are apart, and how often somebody who looks on sees one of them alone.
+fn consistency(s: &Standing) -> String {
+    let seen = s.half_visible.and_then(HalfVisible::ratio);
+    let share = seen.map_or_else(
+        || NOT_AVAILABLE.to_owned(),
+        |ratio| format!("{} %", three_digits(ratio * 100.0)),
+    );
+    format!("{} · {share}", time(s.window_p50_us))
 }
 
 /// Messages of a transfer that were awaited one after another; those to a lock service apart.

@@ -19,6 +19,9 @@ use super::{marker, schema};
 use crate::outcome::ShardError;
 use crate::transfer::{ClusterId, ShardIndex};
 
+/// What a cluster holds at most, in minor units, over all accounts: far from what one balance can.
+pub const MONEY_MAX: i64 = i64::MAX / 2;
+
 /// Why a cluster was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreationError {
@@ -46,7 +49,7 @@ pub enum PlanError {
     #[error(
         "{accounts} accounts with {opening_balance} each exceed {} in total; give fewer accounts \
          or a smaller opening balance",
-        i64::MAX / 2
+        MONEY_MAX
     )]
     TooMuchMoney {
         /// How many accounts.
@@ -76,7 +79,7 @@ impl Plan {
             return Err(PlanError::NegativeBalance(opening_balance));
         }
         let total = i128::from(accounts) * i128::from(opening_balance.max(1));
-        if total > i128::from(i64::MAX / 2) {
+        if total > i128::from(MONEY_MAX) {
             return Err(PlanError::TooMuchMoney { accounts, opening_balance });
         }
         Ok(Self { accounts, opening_balance })

@@ -3,7 +3,7 @@
 //! A world is a value: it is cloned, compared by its hash, and moved on by a [`Choice`]. Every
 //! nondeterminism there is goes through [`World::choices`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 

@@ -1,13 +1,16 @@
 //! The audit must find what is wrong, say so, and find nothing where nothing is.
 
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use shardbank::audit::{AuditReport, Violation, audit};
+use shardbank::audit::{AuditReport, Violation, audit, audit_at_one_instant};
 use shardbank::outcome::{Attempt, Decision, Outcome};
+use shardbank::verbs::locking::{Claimed, Fence, HolderId, LockVerbs};
 use shardbank::verbs::{Gid, Preparation, Register, Statements, Verbs};
 
 use crate::bank::{self, Bank, OPENING_BALANCE};
+use crate::support::executable;
 
 async fn audited(bank: &Bank) -> AuditReport {
     audit(&bank.cluster).await.expect("every shard answers")
@@ -194,4 +197,110 @@ async fn every_audit_beside_running_transfers_is_clean() {
     for carrier in carriers {
         assert!(carrier.await.expect("it ends") > 0, "a test that moved nothing shows nothing");
     }
+}
+
+async fn audit_locking(bank: &Bank) -> Output {
+    let mut command = Command::new(executable());
+    command.args(["audit", "--locking"]);
+    command.args(bank.urls().iter().flat_map(|url| ["--shard", url]));
+    tokio::task::spawn_blocking(move || command.output().expect("the executable runs"))
+        .await
+        .expect("it does not panic")
+}
+
+fn said(output: &Output) -> (Option<i32>, String) {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.code(), text + &String::from_utf8_lossy(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_between_two_commits_is_in_flight_at_one_instant_and_a_loss_is_a_loss() {
+    let bank = Bank::open().await;
+    let verbs = bank.teller().await;
+    let whole = one_transfer(&bank).await;
+    let (code, text) = said(&audit_locking(&bank).await);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("money in flight: 0"), "{text}");
+
+    let transfer = bank::transfer(bank.account(2, 3), bank.account(0, 3), 7);
+    let debit = transfer.debit(verbs.routing());
+    let fence = Fence { epoch: 1, token: 1, holder: HolderId::fresh() };
+    let debited = verbs.debit_with_intent(&debit, fence, "lock-advisory").await;
+    assert_eq!(debited, Claimed::Done);
+    let (code, text) = said(&audit_locking(&bank).await);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("money in flight: 7"), "{text}");
+    // Nobody is held off any longer.
+    let credited = verbs.credit_intended(&transfer.credit(verbs.routing()), "lock-advisory").await;
+    assert_eq!(credited, Attempt::Done);
+    let (code, text) = said(&audit_locking(&bank).await);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("money in flight: 0"), "{text}");
+
+    // Money goes, and its leg with it: each shard's books are right by themselves.
+    meddle(
+        &bank,
+        1,
+        &format!(
+            "begin; delete from shardbank.leg where transfer_id = '{}'; \
+             update shardbank.account set balance = balance - 5 where id = {}; commit",
+            whole.id, whole.target
+        ),
+    )
+    .await;
+    let (code, text) = said(&audit_locking(&bank).await);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("money in flight: 5") && text.contains("half applied"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_one_instant_two_phase_commit_has_nothing_in_flight() {
+    let bank = std::sync::Arc::new(Bank::open().await);
+    let stop = std::sync::Arc::new(AtomicBool::new(false));
+    let mut carriers = Vec::new();
+    for (n, strategy) in (0..).zip(["2pc", "2pc-last-agent", "2pc:statements=one-by-one"]) {
+        let (bank, stop) = (std::sync::Arc::clone(&bank), std::sync::Arc::clone(&stop));
+        carriers.push(tokio::spawn(async move {
+            let (_context, verbs) = bank.coordinator().await;
+            let mut committed = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let transfer = bank::transfer(bank.account(0, n), bank.account(1, n), 1);
+                let back = bank::transfer(bank.account(1, n), bank.account(0, n), 1);
+                for transfer in [transfer, back] {
+                    let strategy = bank::strategy(strategy);
+                    let report = strategy.transfer(&verbs, &transfer, bank::tries(20)).await;
+                    committed += u32::from(report.outcome == Outcome::Committed);
+                }
+            }
+            committed
+        }));
+    }
+    for _ in 0..10 {
+        let report = audit_at_one_instant(&bank.cluster).await.expect("writers end");
+        assert!(report.is_conserved(), "{report:?}");
+        assert_eq!((report.in_flight, report.half_visible), (Some(0), 0), "{report:?}");
+        assert_eq!(audited(&bank).await.in_flight, None);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for carrier in carriers {
+        assert!(carrier.await.expect("it ends") > 0, "a test that moved nothing shows nothing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_stays_prepared_cannot_be_held_off_and_is_named() {
+    let bank = Bank::open().await;
+    let held = bank.client(1).await;
+    held.batch_execute(
+        "begin; update shardbank.account set held = 0 where id = 2; \
+         prepare transaction 'somebody elses'",
+    )
+    .await
+    .expect("prepared");
+    let (code, text) = said(&audit_locking(&bank).await);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("shard 1") && text.contains("run `recover`"), "{text}");
+    held.batch_execute("rollback prepared 'somebody elses'").await.expect("rolled back");
+    assert_eq!(said(&audit_locking(&bank).await).0, Some(0));
 }

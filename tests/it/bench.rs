@@ -14,10 +14,10 @@ use shardbank::report::csv::{INTERVAL_COLUMNS, SUMMARY_COLUMNS, TRANSFER_COLUMNS
 use crate::support::{executable, options};
 
 /// An empty directory to run in, with a temporary directory in it, removed in the end.
-struct Place(PathBuf);
+pub struct Place(PathBuf);
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let name = format!("shardbank-bench-{:08x}", rand::random::<u32>());
         let path = fs::canonicalize(std::env::temp_dir()).unwrap().join(name);
         for directory in [&path, &path.join("tmp"), &path.join("work")] {
@@ -39,7 +39,7 @@ impl Place {
         command
     }
 
-    fn run(&self, arguments: &str) -> Output {
+    pub fn run(&self, arguments: &str) -> Output {
         self.command(arguments).output().expect("the executable runs")
     }
 
@@ -49,7 +49,7 @@ impl Place {
     }
 
     /// The one folder of results.
-    fn results(&self) -> Results {
+    pub fn results(&self) -> Results {
         let folders: Vec<PathBuf> = fs::read_dir(self.0.join("work/results"))
             .expect("there are results")
             .map(|entry| entry.unwrap().path())
@@ -75,12 +75,12 @@ impl Drop for Place {
     }
 }
 
-struct Results(PathBuf);
+pub struct Results(PathBuf);
 
-type Row = HashMap<String, String>;
+pub type Row = HashMap<String, String>;
 
 impl Results {
-    fn rows(&self, file: &str, columns: &[&str]) -> Vec<Row> {
+    pub fn rows(&self, file: &str, columns: &[&str]) -> Vec<Row> {
         let mut reader = csv::Reader::from_path(self.0.join(file)).expect(file);
         let header: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
         assert_eq!(header, columns, "{file}");
@@ -93,23 +93,27 @@ impl Results {
             .collect()
     }
 
-    fn summary(&self) -> Vec<Row> {
+    pub fn summary(&self) -> Vec<Row> {
         self.rows("summary.csv", &SUMMARY_COLUMNS)
+    }
+
+    pub fn run_json(&self) -> serde_json::Value {
+        serde_json::from_slice(&fs::read(self.0.join("run.json")).unwrap()).unwrap()
     }
 }
 
-fn number(row: &Row, column: &str) -> f64 {
+pub fn number(row: &Row, column: &str) -> f64 {
     row[column].parse().unwrap_or_else(|_| panic!("{column} = {:?}", row[column]))
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 const ENDINGS: [&str; 7] =
     ["committed", "rejected", "aborted", "failed", "compensated", "skipped", "in_doubt"];
 
-fn assert_adds_up(row: &Row) {
+pub fn assert_adds_up(row: &Row) {
     let sum: f64 = ENDINGS.iter().map(|ending| number(row, ending)).sum();
     assert_eq!(number(row, "attempted"), sum, "{row:?}");
 }
@@ -162,8 +166,7 @@ fn a_short_benchmark_is_complete_audited_and_leaves_nothing_behind() {
     }
     intervals.iter().for_each(assert_adds_up);
 
-    let json = fs::read(results.0.join("run.json")).unwrap();
-    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let json = results.run_json();
     assert_eq!(json["complete"], true);
     assert_eq!(json["config"]["tags"]["host"], "=x");
     assert!(json["clusters"][0]["shards"][0]["settings"]["fsync"] == "on");

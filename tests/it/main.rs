@@ -9,6 +9,8 @@ mod bank;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod bench_consistency;
+#[cfg(test)]
 mod connecting;
 #[cfg(test)]
 mod crash;
@@ -18,6 +20,8 @@ mod doomed;
 mod effects;
 #[cfg(test)]
 mod forcing;
+#[cfg(test)]
+mod half_visible;
 #[cfg(test)]
 mod local;
 #[cfg(test)]

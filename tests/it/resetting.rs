@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shardbank::audit::audit;
-use shardbank::ledger::reset::reset;
-use shardbank::outcome::{AbortReason, Outcome, Refusal};
+use shardbank::ledger::reset::{reset, set_closed};
+use shardbank::outcome::{AbortReason, Outcome, Refusal, Rejection};
 use shardbank::transfer::Transfer;
 use shardbank::verbs::{DecisionKey, Register, Verbs};
 
@@ -34,6 +34,11 @@ async fn everything_is_as_it_was_but_for_what_was_decided_against() {
         verbs.decide_abort(&key, why).await.expect("decided");
 
         let clients = bank.cluster.connect_all(Duration::from_secs(10)).await.expect("connected");
+        let closed = transfer.source.get()..transfer.source.get() + 1;
+        set_closed(&clients, closed, true).await.expect("closed");
+        let late = bank::transfer(transfer.source, transfer.target, 1);
+        let report = bank::strategy("2pc").transfer(verbs, &late, bank::tries(1)).await;
+        assert_eq!(report.outcome, Outcome::Rejected(Rejection::ClosedAccount));
         let next_attempt = || verbs.next_attempt();
         reset(&clients, bank.cluster.id(), epoch, next_attempt).await.expect("reset");
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::progress::Progress;
 use super::site::Site;
 use crate::audit::AuditReport;
+use crate::bench::auditor::Auditor;
 use crate::bench::connector::PostgresConnector;
 use crate::bench::driver::{self, Run, Watch};
 use crate::bench::recorder::Recorder;
@@ -58,6 +59,8 @@ pub struct Cell<'a> {
     pub progress: &'a mut Progress,
     /// Where every transfer is written, if anywhere.
     pub transfers: Option<&'a mut File>,
+    /// Whether somebody looks on.
+    pub audited: bool,
 }
 
 impl Cell<'_> {
@@ -66,7 +69,7 @@ impl Cell<'_> {
     /// # Errors
     /// Nothing could be measured, or what was could not be recovered or audited.
     pub async fn done(self) -> Result<Done, Stop> {
-        let Self { run, run_id, site, stopped, progress, transfers } = self;
+        let Self { run, run_id, site, stopped, progress, transfers, audited } = self;
         let label = run.strategy.to_string();
         let what = format!("{label}, run {}", run.block + 1);
         progress.begin(&what);
@@ -79,6 +82,7 @@ impl Cell<'_> {
         let ready = driver::warm_up(run.clone(), Arc::new(connector), stopped).await;
         let ready = ready.map_err(|error| failed(error.to_string()))?;
 
+        let auditor = if audited { onlooker(site, &run, &mut warnings).await } else { None };
         let wal_before = shards::wal::read(&site.context.cluster).await;
         let syncs_before = site.context.logs.syncs();
         let began = jiff::Timestamp::now();
@@ -88,6 +92,7 @@ impl Cell<'_> {
             log: transfers.map(|file| Log { file, failed: None }),
             of: (run_id.clone(), label.clone(), run.block + 1, site.context.cluster.routing()),
         };
+        let auditor = auditor.map(Auditor::work);
         let measured = {
             let looking_after = look_after(site);
             tokio::pin!(looking_after);
@@ -99,6 +104,10 @@ impl Cell<'_> {
             }
         };
         let measured = measured.map_err(|error| failed(error.to_string()))?;
+        let half_visible = match auditor {
+            Some(auditor) => Some(auditor.end().await),
+            None => None,
+        };
         if let Some(Log { failed: Some(line), .. }) = seen.log {
             warnings.push(line);
         }
@@ -124,7 +133,8 @@ impl Cell<'_> {
             run: run.block + 1,
             durable: site.durable,
             wal,
-            audit: aftermath.report.as_ref().map(audited),
+            half_visible,
+            audit: aftermath.report.as_ref().map(found),
             recovery: aftermath.recovery,
             interrupted: measured.interrupted,
             warnings,
@@ -145,8 +155,8 @@ impl Cell<'_> {
         let whole: Vec<_> = whole.iter().map(|(tag, d)| (tag.clone(), d)).collect();
         let hlog = histograms::hlog(&intervals, &whole);
         let Aftermath { report, stop, .. } = aftermath;
-        let found = report.map(|report| report.violations).unwrap_or_default();
-        let violations = found.iter().map(ToString::to_string).collect();
+        let broken = report.map(|report| report.violations).unwrap_or_default();
+        let violations = broken.iter().map(ToString::to_string).collect();
         Ok(Done { summary, intervals, hlog, hgrm, violations, stop })
     }
 }
@@ -183,6 +193,21 @@ impl Aftermath {
     }
 }
 
+/// Somebody who looks on during `run`, where there are shards to compare and all of them answer.
+async fn onlooker(site: &Site, run: &Run, warnings: &mut Vec<String>) -> Option<Auditor> {
+    let cluster = site.context.cluster.clone();
+    if cluster.routing().shard_count() < 2 {
+        return None;
+    }
+    match Auditor::open(cluster, run.point.seed ^ u64::from(run.block)).await {
+        Ok(auditor) => Some(auditor),
+        Err(error) => {
+            warnings.push(format!("nobody looked on: {error}"));
+            None
+        }
+    }
+}
+
 /// Recovers beside the load, for ever, as any deployment would.
 async fn look_after(site: &Site) {
     loop {
@@ -210,7 +235,7 @@ async fn resolve(site: &Site, recorder: &mut Recorder, warnings: &mut Vec<String
     }
 }
 
-fn audited(report: &AuditReport) -> Audited {
+fn found(report: &AuditReport) -> Audited {
     Audited {
         conserved: report.is_conserved(),
         violations: report.violation_count,

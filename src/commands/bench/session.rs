@@ -201,6 +201,7 @@ impl<'a> Session<'a> {
                     return Ok(());
                 }
                 site.reset().await?;
+                site.set_closed(point, true).await?;
                 let run = Run {
                     strategy: self.plan.strategies[cell.strategy].clone(),
                     point: *point,
@@ -215,6 +216,7 @@ impl<'a> Session<'a> {
                     stopped: self.stopped.clone(),
                     progress: &mut self.progress,
                     transfers: self.transfers.as_mut(),
+                    audited: self.results.config.auditor == Some(true),
                 };
                 let mut done = cell.done().await?;
                 let stop = done.stop.take();
@@ -222,6 +224,8 @@ impl<'a> Session<'a> {
                 if let Some(stop) = stop {
                     return Err(stop);
                 }
+                // Also where no reset follows, because the benchmark is stopped.
+                site.set_closed(point, false).await?;
                 if !self.violations.is_empty() {
                     return Ok(());
                 }

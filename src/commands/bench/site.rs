@@ -31,7 +31,7 @@ use crate::strategies::recovery::recover;
 use crate::verbs::locking::LockTerms;
 
 /// Connections to a shard beside the clients': the epoch's, the lock's, recovery's, the audit's,
-/// the gauges', and those of each thread that answers early.
+/// the auditor's, the gauges', and those of each thread that answers early.
 const SPARE_CONNECTIONS: u32 = 12;
 /// Local servers allow this many connections and prepared transactions by themselves.
 const LOCAL_CONNECTIONS: u32 = 90;
@@ -90,7 +90,8 @@ impl Site {
         let connections = most(|point| point.clients)
             + for_locks(most(|point| point.clients))
             + SPARE_CONNECTIONS;
-        let accounts = plan.points.iter().map(|point| point.accounts).max().unwrap_or(0);
+        let accounts = plan.points.iter().filter(here).map(Point::accounts_needed).max();
+        let accounts = accounts.unwrap_or(0);
         let local = match given {
             Some(_) => None,
             None => Some(start(shards, connections, slots, arguments)?),
@@ -165,8 +166,8 @@ impl Site {
             return Err(Stop::new(
                 Exit::Usage,
                 format!(
-                    "accounts = {accounts}, but the cluster has {there}; give fewer, or `clean` \
-                     it and `init` it with more"
+                    "{accounts} accounts are needed (with those that reject_percent closes), but \
+                     the cluster has {there}; give fewer, or `clean` it and `init` it with more"
                 ),
             ));
         }
@@ -249,6 +250,22 @@ impl Site {
         reset::reset(&clients, cluster.id(), epoch, || presence.next_attempt())
             .await
             .map_err(|error| Stop::new(Exit::Failed, error.to_string()))
+    }
+
+    /// Closes the accounts that must refuse transfers at `point`, or opens them again.
+    ///
+    /// # Errors
+    /// A shard did not do it.
+    pub async fn set_closed(&self, point: &Point, closed: bool) -> Result<(), Stop> {
+        let ids = point.closed_accounts();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let id = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let clients = self.context.cluster.connect_all(PATIENCE).await;
+        let clients = clients.map_err(|error| failed(&error))?;
+        let set = reset::set_closed(&clients, id(ids.start)..id(ids.end), closed).await;
+        set.map_err(|error| failed(&error))
     }
 
     /// Leaves the cluster, and ends local servers.
