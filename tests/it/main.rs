@@ -9,6 +9,8 @@ mod bank;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod connecting;
 #[cfg(test)]
 mod crash;
@@ -32,6 +34,8 @@ mod lock_outages;
 mod lock_redis;
 #[cfg(test)]
 mod lock_servers;
+#[cfg(test)]
+mod lock_tls;
 #[cfg(test)]
 mod lock_zookeeper;
 #[cfg(test)]
