@@ -37,7 +37,7 @@ impl Server {
     #[cfg(feature = "lock-zookeeper-tls")]
     pub async fn start_with_tls(certificates: &Path, client_auth: &str) -> Self {
         let directory = certificates.display();
-        Self::start_with(|port| {
+        let server = Self::start_with(|port| {
             format!(
                 "secureClientPort={}\nsecureClientPortAddress=127.0.0.1\n\
                  serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\n\
@@ -47,7 +47,14 @@ impl Server {
                 port + 1
             )
         })
-        .await
+        .await;
+        // It opens this port last.
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", server.port + 1)).await.is_err() {
+            assert!(started.elapsed() < Duration::from_secs(60), "it does not serve over TLS");
+            sleep(Duration::from_millis(20)).await;
+        }
+        server
     }
 
     async fn start_with(more: impl FnOnce(u16) -> String) -> Self {
