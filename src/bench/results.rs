@@ -55,7 +55,8 @@ pub struct ClusterFacts {
     pub local: bool,
     /// Its shards in order.
     pub shards: Vec<ShardFacts>,
-    /// Private lock servers that were started beside it, and how durable each is, in words.
+    /// Lock servers, in words: private ones that were started beside it, and how durable each is;
+    /// those that were named, and whether they are reached over TLS.
     pub lock_servers: Vec<String>,
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::locks::tls::TlsFiles;
 use crate::verbs::locking::LockTerms;
 
 /// For the strategies under locks. A lock server that is not named is started for as long as the
@@ -18,18 +19,35 @@ pub struct LockArguments {
     /// How long the two locks of a transfer are waited for, together, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     pub lock_wait: u64,
-    /// A Redis or Valkey server of yours: redis://HOST:PORT. One with a password belongs in
-    /// SHARDBANK_REDIS.
+    /// A Redis or Valkey server of yours: rediss://HOST:PORT for TLS, redis://HOST:PORT without.
+    /// One with a password belongs in SHARDBANK_REDIS.
     #[arg(long, value_name = "URL")]
     pub redis: Option<String>,
-    /// An etcd of yours: http://HOST:PORT, several members with commas. Name and password, if it
-    /// wants any, belong in SHARDBANK_ETCD_LOGIN, as NAME:PASSWORD.
+    /// An etcd of yours: https://HOST:PORT for TLS, http://HOST:PORT without; several members with
+    /// commas. Name and password, if it wants any, belong in SHARDBANK_ETCD_LOGIN, as
+    /// NAME:PASSWORD.
     #[arg(long, value_name = "URL")]
     pub etcd: Option<String>,
-    /// A ZooKeeper of yours: HOST:PORT, several servers with commas. Name and password for its
-    /// digest scheme belong in SHARDBANK_ZOOKEEPER_LOGIN, as NAME:PASSWORD.
+    /// A ZooKeeper of yours: HOST:PORT, several servers with commas; with tls:// before all of
+    /// them for TLS, on their secureClientPort. Name and password for its digest scheme belong in
+    /// SHARDBANK_ZOOKEEPER_LOGIN, as NAME:PASSWORD.
     #[arg(long, value_name = "HOSTS")]
     pub zookeeper: Option<String>,
+    /// The authority, in PEM format, that signed the certificates of lock servers reached over
+    /// TLS; else those that this machine trusts. Certificate and host name are always verified.
+    #[arg(long, value_name = "FILE")]
+    pub lock_ca: Option<PathBuf>,
+    /// Our own certificate, in PEM format, for lock servers that want to see one.
+    #[arg(long, value_name = "FILE", requires = "lock_key")]
+    pub lock_cert: Option<PathBuf>,
+    /// Its key, in PEM format.
+    #[arg(long, value_name = "FILE", requires = "lock_cert")]
+    pub lock_key: Option<PathBuf>,
+    /// Nobody else is on the network to the lock servers. Without this, a password that would go
+    /// unencrypted to another machine is refused, and so is a Redis on another machine that is
+    /// told no password and shown no certificate.
+    #[arg(long)]
+    pub lock_trust_network: bool,
     /// The redis-server or valkey-server to start; else REDIS_SERVER, PATH and the usual places.
     #[arg(long, value_name = "FILE")]
     pub redis_server: Option<PathBuf>,
@@ -57,6 +75,13 @@ pub enum RedisDurability {
 }
 
 impl LockArguments {
+    /// The files for TLS.
+    #[must_use]
+    pub fn tls(&self) -> TlsFiles {
+        let identity = self.lock_cert.clone().zip(self.lock_key.clone());
+        TlsFiles { authority: self.lock_ca.clone(), identity }
+    }
+
     /// The terms.
     #[must_use]
     pub const fn terms(&self) -> LockTerms {

@@ -34,7 +34,7 @@ pub enum Command {
     /// Remove a cluster from the shards, once it was shown and its id typed.
     Clean(cluster::CleanArguments),
     /// Carry out one transfer and explain each step.
-    Transfer(operate::TransferArguments),
+    Transfer(Box<operate::TransferArguments>),
     /// Finish what dead coordinators left.
     Recover(operate::RecoverArguments),
     /// Show what is in flight and what it blocks.

@@ -6,8 +6,16 @@ use crate::coordination::presence::Presence;
 use crate::local::services::ServiceKind;
 use crate::locks::Locks;
 use crate::locks::advisory::Advisory;
+#[cfg(feature = "lock-etcd")]
+use crate::locks::etcd::{Etcd, EtcdSettings};
+use crate::locks::exposure::Exposure;
 use crate::locks::lease::Leases;
+#[cfg(feature = "lock-redis")]
+use crate::locks::redis::{Redis, RedisSettings};
 use crate::locks::service::Service;
+use crate::locks::tls::TlsFiles;
+#[cfg(feature = "lock-zookeeper")]
+use crate::locks::zookeeper::{Digest, ZooKeeper, ZooKeeperSettings};
 use crate::shards::Secret;
 use crate::shards::cluster::Cluster;
 use crate::verbs::locking::{LockError, LockService, LockTerms};
@@ -32,6 +40,29 @@ pub struct LockServer {
     pub address: Secret,
     /// Name and password for etcd or ZooKeeper.
     pub login: Option<(String, Secret)>,
+    /// For an address that asks for TLS.
+    pub tls: TlsFiles,
+}
+
+/// An address or a file that cannot be used, in one line without the address.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(String);
+
+impl From<Unusable> for LockError {
+    fn from(unusable: Unusable) -> Self {
+        Self::Unavailable(unusable.0)
+    }
+}
+
+/// What is needed to reach a lock server.
+enum Settings {
+    #[cfg(feature = "lock-redis")]
+    Redis(RedisSettings),
+    #[cfg(feature = "lock-etcd")]
+    Etcd(EtcdSettings),
+    #[cfg(feature = "lock-zookeeper")]
+    ZooKeeper(ZooKeeperSettings),
 }
 
 impl Backend {
@@ -86,6 +117,23 @@ impl Backend {
 }
 
 impl LockServer {
+    /// Reads the address and the files for TLS, and says what somebody on the way could see. For
+    /// whoever wants to know before anything is sent.
+    ///
+    /// # Errors
+    /// They cannot be used, or this tool was built without this kind of server.
+    pub fn exposure(&self) -> Result<Exposure, Unusable> {
+        // Of the settings, what is ours on the server is no matter here.
+        match self.settings("any")? {
+            #[cfg(feature = "lock-redis")]
+            Settings::Redis(settings) => Ok(settings.exposure()),
+            #[cfg(feature = "lock-etcd")]
+            Settings::Etcd(settings) => Ok(settings.exposure()),
+            #[cfg(feature = "lock-zookeeper")]
+            Settings::ZooKeeper(settings) => settings.exposure().map_err(Unusable),
+        }
+    }
+
     #[cfg_attr(
         not(any(feature = "lock-redis", feature = "lock-etcd", feature = "lock-zookeeper")),
         expect(unused_variables, reason = "without lock servers there is nothing to open")
@@ -95,46 +143,61 @@ impl LockServer {
         cluster: &Cluster,
         terms: LockTerms,
     ) -> Result<Arc<dyn Service>, LockError> {
+        match self.settings(&cluster.id().to_string())? {
+            #[cfg(feature = "lock-redis")]
+            Settings::Redis(settings) => Ok(Arc::new(Redis::connect(&settings, terms.ttl).await?)),
+            #[cfg(feature = "lock-etcd")]
+            Settings::Etcd(settings) => Ok(Arc::new(Etcd::connect(&settings, terms.ttl).await?)),
+            #[cfg(feature = "lock-zookeeper")]
+            Settings::ZooKeeper(settings) => {
+                Ok(Arc::new(ZooKeeper::connect(&settings, terms.ttl).await?))
+            }
+        }
+    }
+
+    #[cfg_attr(
+        not(any(feature = "lock-redis", feature = "lock-etcd", feature = "lock-zookeeper")),
+        expect(unused_variables, reason = "without lock servers there is nothing to keep apart")
+    )]
+    fn settings(&self, cluster: &str) -> Result<Settings, Unusable> {
         match self.kind {
             #[cfg(feature = "lock-redis")]
             ServiceKind::Redis => {
-                use crate::locks::redis::{Redis, RedisSettings};
-                let prefix = format!("shardbank:{}:", cluster.id());
-                let settings =
-                    RedisSettings::new(self.address.reveal(), &prefix).map_err(unusable)?;
-                Ok(Arc::new(Redis::connect(&settings, terms.ttl).await?))
+                let prefix = format!("shardbank:{cluster}:");
+                RedisSettings::with_tls(self.address.reveal(), &prefix, &self.tls)
+                    .map(Settings::Redis)
+                    .map_err(unusable)
             }
             #[cfg(feature = "lock-etcd")]
             ServiceKind::Etcd => {
-                use crate::locks::etcd::{Etcd, EtcdSettings};
-                let prefix = format!("shardbank:{}:", cluster.id());
+                let prefix = format!("shardbank:{cluster}:");
                 let mut settings =
-                    EtcdSettings::new(self.address.reveal(), &prefix).map_err(unusable)?;
+                    EtcdSettings::with_tls(self.address.reveal(), &prefix, &self.tls)
+                        .map_err(unusable)?;
                 if let Some((user, password)) = &self.login {
                     settings = settings.login(user, password.reveal());
                 }
-                Ok(Arc::new(Etcd::connect(&settings, terms.ttl).await?))
+                Ok(Settings::Etcd(settings))
             }
             #[cfg(feature = "lock-zookeeper")]
             ServiceKind::ZooKeeper => {
-                use crate::locks::zookeeper::{Digest, ZooKeeper, ZooKeeperSettings};
                 let digest = self.login.as_ref().map(|(user, password)| Digest {
                     user: user.clone(),
                     password: password.clone(),
                 });
-                let settings = ZooKeeperSettings {
+                Ok(Settings::ZooKeeper(ZooKeeperSettings {
                     hosts: self.address.reveal().to_owned(),
-                    root: format!("/shardbank/{}", cluster.id()),
+                    tls: self.tls.clone(),
+                    root: format!("/shardbank/{cluster}"),
                     digest,
-                };
-                Ok(Arc::new(ZooKeeper::connect(&settings, terms.ttl).await?))
+                }))
             }
             #[cfg(not(all(
                 feature = "lock-redis",
                 feature = "lock-etcd",
                 feature = "lock-zookeeper"
             )))]
-            kind => Err(LockError::Unavailable(format!(
+            kind => Err(Unusable(format!(
                 "this shardbank was built without {}; build it with its default features",
                 kind.name()
             ))),
@@ -143,6 +206,6 @@ impl LockServer {
 }
 
 #[cfg(any(feature = "lock-redis", feature = "lock-etcd"))]
-fn unusable(error: impl std::fmt::Display) -> LockError {
-    LockError::Unavailable(error.to_string())
+fn unusable(error: impl std::fmt::Display) -> Unusable {
+    Unusable(error.to_string())
 }

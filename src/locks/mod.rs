@@ -10,10 +10,12 @@ pub mod advisory;
 pub mod backend;
 #[cfg(feature = "lock-etcd")]
 pub mod etcd;
+pub mod exposure;
 pub mod lease;
 #[cfg(feature = "lock-redis")]
 pub mod redis;
 pub mod service;
+pub mod tls;
 #[cfg(feature = "lock-zookeeper")]
 pub mod zookeeper;
 

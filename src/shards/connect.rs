@@ -9,6 +9,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, Socket};
 
+use super::tls;
 use crate::outcome::ShardError;
 use crate::transfer::ShardIndex;
 
@@ -118,11 +119,12 @@ fn remedy_for(code: &SqlState, message: &str, had_password: bool) -> &'static st
 /// Cause and remedy of what happened without an answer of the server's.
 fn explain(error: &tokio_postgres::Error) -> (String, String) {
     let source = error.source();
-    if let Some(problem) = source.and_then(|source| find::<rustls::Error>(source)) {
+    if let Some(problem) = source.and_then(|source| tls::find::<rustls::Error>(source)) {
         return explain_tls(problem);
     }
     let text = source.map_or_else(|| error.to_string(), ToString::to_string);
-    let remedy = match source.and_then(|source| find::<io::Error>(source)).map(io::Error::kind) {
+    let remedy = match source.and_then(|source| tls::find::<io::Error>(source)).map(io::Error::kind)
+    {
         Some(io::ErrorKind::ConnectionRefused) => "no server listens there; check host and port",
         Some(io::ErrorKind::NotFound) => {
             "no server listens there; check the socket's directory and the port"
@@ -148,43 +150,12 @@ fn explain(error: &tokio_postgres::Error) -> (String, String) {
 }
 
 fn explain_tls(problem: &rustls::Error) -> (String, String) {
-    let cause = format!("the server's TLS is not accepted: {problem}");
-    let remedy = match problem {
-        rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::UnknownIssuer => {
-                "name the file of the authority that signed it with sslrootcert"
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "connect by a name in its subjectAltName, or say sslmode=verify-ca"
-            }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "renew the server's certificate"
-            }
-            _ => {
-                "the server needs a certificate of its own (not an authority's, X.509 version 3, \
-                 with a subjectAltName), signed by an authority that sslrootcert names"
-            }
-        },
-        _ => "check the server's TLS settings and log",
-    };
-    (cause, remedy.to_owned())
-}
-
-/// The first error of type `E` in a chain of causes.
-fn find<'a, E: std::error::Error + 'static>(
-    first: &'a (dyn std::error::Error + 'static),
-) -> Option<&'a E> {
-    let mut next = Some(first);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        // What an io::Error wraps is not its source but its inner error.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(found) = inner.and_then(|inner| inner.downcast_ref::<E>()) {
-            return Some(found);
-        }
-        next = error.source();
+    let (cause, mut remedy) = tls::explain(problem, "sslrootcert");
+    if let rustls::Error::InvalidCertificate(
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+    ) = problem
+    {
+        remedy.push_str(", or say sslmode=verify-ca");
     }
-    None
+    (cause, remedy)
 }

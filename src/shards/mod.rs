@@ -29,5 +29,6 @@ pub mod wal;
 
 pub use connect::ConnectError;
 pub use environment::Environment;
+pub(crate) use place::is_this_machine;
 pub use secret::Secret;
 pub use target::{LocalShardParams, ShardTarget, TargetError};

@@ -66,9 +66,7 @@ impl Place {
         match self {
             Self::Socket { .. } => true,
             Self::Network { address: Some(address), .. } => address.is_loopback(),
-            Self::Network { host, address: None } => {
-                host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-            }
+            Self::Network { host, address: None } => is_this_machine(host),
         }
     }
 
@@ -89,6 +87,11 @@ impl Place {
             Self::Network { host, .. } => host,
         }
     }
+}
+
+/// Whether what is sent to `host` never leaves this machine.
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn is_host_name(host: &str) -> bool {

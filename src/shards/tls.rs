@@ -2,6 +2,7 @@
 //!
 //! The cryptography provider is named here and handed over, never set for the process.
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How the server's certificate is looked at. The absence of `prefer` and `allow` is meant: they
@@ -39,9 +42,11 @@ pub enum Roots {
 /// Why TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file of trusted certificates.
-    #[error("sslrootcert {} cannot be read: {error}", .path.display())]
+    /// A file of certificates or of a key.
+    #[error("{setting} {} cannot be read: {error}", .path.display())]
     Unreadable {
+        /// What named it.
+        setting: &'static str,
         /// Which file.
         path: PathBuf,
         /// Why not.
@@ -49,11 +54,18 @@ pub enum TlsError {
         error: io::Error,
     },
     /// No certificate in it.
-    #[error("sslrootcert {} contains no certificate in PEM format", .0.display())]
-    NoCertificate(PathBuf),
+    #[error("{setting} {} contains no certificate in PEM format", .path.display())]
+    NoCertificate {
+        /// What named it.
+        setting: &'static str,
+        /// Which file.
+        path: PathBuf,
+    },
     /// A certificate in it is broken.
-    #[error("sslrootcert {} contains a broken certificate: {error}", .path.display())]
+    #[error("{setting} {} contains a broken certificate: {error}", .path.display())]
     Broken {
+        /// What named it.
+        setting: &'static str,
         /// Which file.
         path: PathBuf,
         /// What is wrong.
@@ -63,13 +75,16 @@ pub enum TlsError {
     /// The platform trusts nobody.
     #[error(
         "this machine has no trusted certificates; install ca-certificates or name the \
-         authority's file with sslrootcert"
+         authority's file with {0}"
     )]
-    NoPlatformRoots,
+    NoPlatformRoots(&'static str),
     /// rustls refuses its own settings.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
 }
+
+/// What names an authority's file in a shard's address.
+const SETTING: &str = "sslrootcert";
 
 /// A connector that looks at certificates as `verification` says.
 ///
@@ -97,28 +112,110 @@ pub fn connector(verification: Verification, roots: &Roots) -> Result<MakeRustls
 }
 
 fn trusted(roots: &Roots) -> Result<RootCertStore, TlsError> {
-    match roots {
-        Roots::Platform => {
-            let mut store = RootCertStore::empty();
-            let (added, _) =
-                store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if added == 0 { Err(TlsError::NoPlatformRoots) } else { Ok(store) }
-        }
-        Roots::File(path) => read_roots(path),
+    Ok(store_of(&authorities(roots, SETTING)?))
+}
+
+/// The certificates of `roots`, one at least, and none that is broken; `setting` is what names
+/// their file.
+///
+/// # Errors
+/// There are none, or the file cannot be read.
+pub fn authorities(
+    roots: &Roots,
+    setting: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let Roots::File(path) = roots else {
+        let mut found = rustls_native_certs::load_native_certs().certs;
+        found.retain(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok());
+        let none = found.is_empty();
+        return if none { Err(TlsError::NoPlatformRoots(setting)) } else { Ok(found) };
+    };
+    let found = certificates(path, setting)?;
+    for certificate in &found {
+        RootCertStore::empty().add(certificate.clone()).map_err(|error| TlsError::Broken {
+            setting,
+            path: path.clone(),
+            error,
+        })?;
+    }
+    Ok(found)
+}
+
+/// The certificates in a PEM file, one at least; `setting` is what names it.
+///
+/// # Errors
+/// There are none, or it cannot be read.
+pub fn certificates(
+    path: &Path,
+    setting: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = read(path, setting)?;
+    match CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>() {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(TlsError::NoCertificate { setting, path: path.to_owned() }),
     }
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, TlsError> {
-    let pem = std::fs::read(path)
-        .map_err(|error| TlsError::Unreadable { path: path.to_owned(), error })?;
+/// The file at `path`; `setting` is what names it.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read(path: &Path, setting: &'static str) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|error| TlsError::Unreadable {
+        setting,
+        path: path.to_owned(),
+        error,
+    })
+}
+
+/// To trust `authorities` by.
+#[must_use]
+pub fn store_of(authorities: &[CertificateDer<'static>]) -> RootCertStore {
     let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|_| TlsError::NoCertificate(path.to_owned()))?;
-        store
-            .add(certificate)
-            .map_err(|error| TlsError::Broken { path: path.to_owned(), error })?;
+    store.add_parsable_certificates(authorities.iter().cloned());
+    store
+}
+
+/// Cause and remedy of a handshake that failed; `setting` is what names an authority's file.
+#[must_use]
+pub fn explain(problem: &rustls::Error, setting: &str) -> (String, String) {
+    let cause = format!("the server's TLS is not accepted: {problem}");
+    let remedy = match problem {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::UnknownIssuer => {
+                format!("name the file of the authority that signed it with {setting}")
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "connect by a name in its subjectAltName".to_owned()
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "renew the server's certificate".to_owned()
+            }
+            _ => format!(
+                "the server needs a certificate of its own (not an authority's, X.509 version 3, \
+                 with a subjectAltName), signed by an authority that {setting} names"
+            ),
+        },
+        _ => "check the server's TLS settings and log".to_owned(),
+    };
+    (cause, remedy)
+}
+
+/// The first error of type `E` in a chain of causes.
+pub fn find<'a, E: Error + 'static>(first: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(first);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        // What an io::Error wraps is not its source but its inner error.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| inner.downcast_ref::<E>()) {
+            return Some(found);
+        }
+        next = error.source();
     }
-    if store.is_empty() { Err(TlsError::NoCertificate(path.to_owned())) } else { Ok(store) }
+    None
 }
 
 /// Accepts whatever name a certificate bears: `verify-ca`, and without authorities `require`.

@@ -65,7 +65,7 @@ pub enum OneShard {
 }
 
 /// Who grants locks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LockServiceName {
     /// Session advisory locks of the account's own shard.
     Advisory,

@@ -8,7 +8,7 @@ use shardbank::local::LocalCluster;
 use shardbank::shards::{Environment, ShardTarget};
 use tokio_postgres::Client;
 
-use crate::support;
+use crate::{certificates, support};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A password that must not be seen anywhere.
@@ -78,7 +78,7 @@ async fn the_password_comes_from_a_private_file() {
 async fn tls_is_accepted_only_from_the_server_that_was_meant() {
     let scratch = Scratch::new("tls");
     let certificates = scratch.path();
-    make_certificates(certificates);
+    certificates::make(certificates, "db.example");
     let cluster = LocalCluster::start(&support::options(1)).expect("a server of its own");
     let superuser = support::connect(&cluster.shards()[0]).await;
     switch_tls_on(&superuser, certificates).await;
@@ -115,43 +115,6 @@ async fn tls_is_accepted_only_from_the_server_that_was_meant() {
         assert!(encrypted);
     }
     cluster.stop().expect("stopped");
-}
-
-/// An authority, a server's certificate for `db.example` signed by it, and another authority.
-fn make_certificates(directory: &Path) {
-    let openssl = |arguments: &[&str]| {
-        let output = Command::new("openssl").args(arguments).current_dir(directory).output();
-        let output = output.expect("this test needs the openssl command: apt-get install openssl");
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "openssl {arguments:?}: {complaint}");
-    };
-    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-    for name in ["ca", "stranger"] {
-        let (key_file, file) = (format!("{name}.key"), format!("{name}.crt"));
-        let subject = format!("/CN={name}");
-        let rest = ["-keyout", &key_file, "-out", &file, "-subj", &subject, "-days", "2"];
-        openssl(&[&["req", "-x509"], key.as_slice(), rest.as_slice()].concat());
-    }
-    let rest = ["-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=db.example"];
-    openssl(&[&["req"], key.as_slice(), rest.as_slice()].concat());
-    std::fs::write(directory.join("names"), "subjectAltName=DNS:db.example\n").expect("written");
-    openssl(&[
-        "x509",
-        "-req",
-        "-in",
-        "server.csr",
-        "-CA",
-        "ca.crt",
-        "-CAkey",
-        "ca.key",
-        "-CAcreateserial",
-        "-out",
-        "server.crt",
-        "-days",
-        "2",
-        "-extfile",
-        "names",
-    ]);
 }
 
 /// The server writes its files itself: they must belong to its user.

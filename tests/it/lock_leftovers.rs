@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use shardbank::local::services::ServiceKind;
 use shardbank::locks::backend::{Backend, LockServer};
+use shardbank::locks::tls::TlsFiles;
 use shardbank::shards::Secret;
 use shardbank::transfer::ShardIndex;
 use shardbank::verbs::locking::{LockKey, LockTerms};
@@ -122,7 +123,7 @@ async fn what_is_held_is_seen_in_every_service() {
             ServiceKind::ZooKeeper => "lock-zookeeper",
         });
         let address = Secret::new(address[1].clone());
-        Backend::Server(LockServer { kind, address, login: None })
+        Backend::Server(LockServer { kind, address, login: None, tls: TlsFiles::default() })
     };
     let key = LockKey { shard: ShardIndex(0), account: bank.account(0, 0) };
     for (backend, word) in [

@@ -6,6 +6,7 @@ use std::time::Duration;
 use shardbank::ledger::postgres::PostgresVerbs;
 use shardbank::local::services::{LocalService, ServiceKind};
 use shardbank::locks::backend::{Backend, LockServer};
+use shardbank::locks::tls::TlsFiles;
 use shardbank::outcome::Outcome;
 use shardbank::shards::Secret;
 use shardbank::transfer::ShardIndex;
@@ -27,7 +28,12 @@ fn backend(server: &LocalService) -> Backend {
         ServiceKind::ZooKeeper => "",
     };
     let address = Secret::new(format!("{scheme}{}", server.address()));
-    Backend::Server(LockServer { kind: server.kind(), address, login: None })
+    Backend::Server(LockServer {
+        kind: server.kind(),
+        address,
+        login: None,
+        tls: TlsFiles::default(),
+    })
 }
 
 async fn coordinator(bank: &Bank, server: &LocalService) -> PostgresVerbs {

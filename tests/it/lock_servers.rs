@@ -45,9 +45,15 @@ impl Server {
     /// An etcd of one member that keeps its data when it is restarted.
     #[cfg(feature = "lock-etcd")]
     pub fn etcd() -> Self {
+        Self::etcd_with("", &[])
+    }
+
+    /// One that also serves at `address`, such as `,https://127.0.0.1:1`, told `more`.
+    #[cfg(feature = "lock-etcd")]
+    pub fn etcd_with(address: &str, more: &[&str]) -> Self {
         let (directory, port, peer) = (directory("etcd"), free_port(), free_port());
         let arguments = format!(
-            "--name n1 --data-dir {}/data --listen-client-urls http://127.0.0.1:{port} \
+            "--name n1 --data-dir {}/data --listen-client-urls http://127.0.0.1:{port}{address} \
              --advertise-client-urls http://127.0.0.1:{port} \
              --listen-peer-urls http://127.0.0.1:{peer} \
              --initial-advertise-peer-urls http://127.0.0.1:{peer} \
@@ -55,7 +61,8 @@ impl Server {
              --log-level error --logger zap --heartbeat-interval 10 --election-timeout 100",
             directory.display()
         );
-        let arguments = arguments.split(' ').map(str::to_owned).collect();
+        let arguments = arguments.split(' ').chain(more.iter().copied());
+        let arguments = arguments.map(str::to_owned).collect();
         let ready = |port| {
             ask(port, "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                 .contains("\"true\"")
@@ -138,7 +145,7 @@ fn directory(name: &str) -> PathBuf {
 }
 
 /// Below the ports that outgoing connections are given, or one of them could take it.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let port = rand::rng().random_range(15_000..30_000);
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {

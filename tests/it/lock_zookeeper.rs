@@ -6,13 +6,14 @@ mod faults;
 #[path = "lock_zookeeper/proxy.rs"]
 mod proxy;
 #[path = "lock_zookeeper/server.rs"]
-mod server;
+pub mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::time::Duration;
 
 use shardbank::locks::service::{Granted, Service};
+use shardbank::locks::tls::TlsFiles;
 use shardbank::locks::zookeeper::{Digest, ZooKeeper, ZooKeeperSettings};
 use shardbank::shards::Secret;
 use shardbank::transfer::{AccountId, ShardIndex};
@@ -31,7 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ROOT: &str = "/shardbank/test";
 
 fn settings(hosts: &str) -> ZooKeeperSettings {
-    ZooKeeperSettings { hosts: hosts.to_owned(), root: ROOT.to_owned(), digest: None }
+    let (hosts, root, tls) = (hosts.to_owned(), ROOT.to_owned(), TlsFiles::default());
+    ZooKeeperSettings { hosts, tls, root, digest: None }
 }
 
 async fn service(hosts: &str, ttl: Duration) -> ZooKeeper {

@@ -11,6 +11,8 @@ mod bench;
 #[cfg(test)]
 mod bench_consistency;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod connecting;
 #[cfg(test)]
 mod crash;
@@ -36,6 +38,8 @@ mod lock_outages;
 mod lock_redis;
 #[cfg(test)]
 mod lock_servers;
+#[cfg(test)]
+mod lock_tls;
 #[cfg(test)]
 mod lock_zookeeper;
 #[cfg(test)]

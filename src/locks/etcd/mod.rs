@@ -24,6 +24,7 @@
 mod messages;
 mod queue;
 mod session;
+mod settings;
 mod watching;
 mod wire;
 
@@ -37,9 +38,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::queue::Place;
 use self::session::Session;
+pub use self::settings::{EtcdAddressError, EtcdSettings};
 use self::watching::Watching;
 use self::wire::Wire;
-pub use self::wire::{EtcdSettings, NotAnEtcdAddress};
 use super::service::{Granted, Service};
 use crate::verbs::locking::{BoxFuture, HolderId, LockError, LockKey};
 
@@ -87,7 +88,9 @@ impl Etcd {
                 opened = shared.session().await;
             }
         }
-        opened?;
+        if let Err(error) = opened {
+            return Err(settings.objection().await.unwrap_or(error));
+        }
         Ok(Self { shared, watch: tokio::spawn(watch).abort_handle() })
     }
 }

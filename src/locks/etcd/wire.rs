@@ -1,4 +1,4 @@
-//! How etcd is reached: its addresses, the calls, and what a failed one means.
+//! How etcd is reached: the calls, and what a failed one means.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,82 +15,13 @@ use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::messages::{
-    AuthenticateRequest, AuthenticateResponse, DELETES_ONLY, LeaseGrantRequest, LeaseGrantResponse,
+    AuthenticateResponse, DELETES_ONLY, LeaseGrantRequest, LeaseGrantResponse,
     LeaseKeepAliveResponse, LeaseRequest, LeaseRevokeResponse, TxnRequest, TxnResponse,
     WatchCreateRequest, WatchOp, WatchRequest, WatchResponse, range_end,
 };
+use super::settings::EtcdSettings;
+use crate::locks::tls;
 use crate::verbs::locking::LockError;
-
-/// Where etcd is, how to get in, and what our keys begin with.
-#[derive(Clone)]
-pub struct EtcdSettings {
-    endpoints: Vec<Endpoint>,
-    login: Option<AuthenticateRequest>,
-    pub(super) prefix: String,
-    /// How long a connection, and each answer, may take before the next address is tried.
-    pub answer_within: Duration,
-}
-
-/// What was given is not a list of addresses of etcd. It may hold a password and is not repeated.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "not an address of etcd; write http://host:port[,http://host:port…] (TLS is not built in, and \
-     a user and a password are given separately)"
-)]
-pub struct NotAnEtcdAddress;
-
-impl EtcdSettings {
-    /// The members of one etcd cluster at `addresses`, separated by commas: `http://host:port`.
-    /// Everything is kept below `prefix`, such as `shardbank:<cluster>:`, so that clusters that
-    /// share an etcd do not meet.
-    ///
-    /// # Errors
-    /// One of them is no such address.
-    pub fn new(addresses: &str, prefix: &str) -> Result<Self, NotAnEtcdAddress> {
-        let answer_within = Duration::from_secs(1);
-        let endpoint = |address: &str| {
-            let authority = address.strip_prefix("http://").unwrap_or(address);
-            if authority.is_empty() || authority.contains("://") || authority.contains('@') {
-                return Err(NotAnEtcdAddress);
-            }
-            let endpoint = Endpoint::from_shared(format!("http://{authority}"));
-            // A member that hangs takes the watch with it; etcd allows a ping every 5 s.
-            endpoint
-                .map(|endpoint| endpoint.http2_keep_alive_interval(Duration::from_secs(10)))
-                .map(|endpoint| endpoint.keep_alive_timeout(Duration::from_secs(5)))
-                .map_err(|_| NotAnEtcdAddress)
-        };
-        let endpoints = addresses.split(',').map(|address| endpoint(address.trim()));
-        let endpoints = endpoints.collect::<Result<_, _>>()?;
-        Ok(Self { endpoints, login: None, prefix: prefix.to_owned(), answer_within })
-    }
-
-    /// How many addresses there are.
-    pub(super) fn addresses(&self) -> usize {
-        self.endpoints.len()
-    }
-
-    /// For an etcd that wants to know who calls.
-    #[must_use]
-    pub fn login(mut self, user: &str, password: &str) -> Self {
-        let (name, password) = (user.to_owned(), password.to_owned());
-        self.login = Some(AuthenticateRequest { name, password });
-        self
-    }
-}
-
-impl fmt::Debug for EtcdSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses: Vec<String> =
-            self.endpoints.iter().map(|endpoint| endpoint.uri().to_string()).collect();
-        f.debug_struct("EtcdSettings")
-            .field("addresses", &addresses)
-            .field("user", &self.login.as_ref().map(|login| &login.name))
-            .field("prefix", &self.prefix)
-            .field("answer_within", &self.answer_within)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Why a call failed, and whether it may have been carried out.
 #[derive(Debug)]
@@ -105,7 +36,10 @@ pub(super) enum Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        let text = || format!("{:?}: {}", status.code(), status.message());
+        let text = || {
+            tls::explained(&status)
+                .unwrap_or_else(|| format!("{:?}: {}", status.code(), status.message()))
+        };
         match status.code() {
             Code::NotFound if status.message().contains("lease not found") => Self::NoSuchLease,
             Code::InvalidArgument
@@ -253,7 +187,7 @@ impl Wire {
     {
         let (mut grpc, turn) = self.grpc();
         let answer = async {
-            grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
             let path = PathAndQuery::from_static(path);
             grpc.unary(self.request(message), path, ProstCodec::default()).await
         };
@@ -274,7 +208,7 @@ impl Wire {
         A: Message + Default + 'static,
     {
         let (mut grpc, _) = self.grpc();
-        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
         let mut request = self.request(requests);
         request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
         let path = PathAndQuery::from_static(path);
@@ -332,25 +266,5 @@ impl Wire {
     fn no_answer(&self, turn: usize) -> Failure {
         self.give_up(turn);
         Failure::Unknown(format!("no answer within {:?}", self.settings.answer_within))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_is_neither_shown_nor_repeated() {
-        let settings = EtcdSettings::new("http://one:2379, two:2379", "shardbank:x:").unwrap();
-        let shown = format!("{:?}", settings.login("me", "s3cret"));
-        assert!(
-            shown.contains("http://one:2379/") && shown.contains("http://two:2379/"),
-            "{shown}"
-        );
-        assert!(shown.contains("\"me\"") && !shown.contains("s3cret"), "{shown}");
-        for wrong in ["https://one:2379", "http://me:s3cret@one:2379", ""] {
-            let error = EtcdSettings::new(wrong, "").expect_err("no such address").to_string();
-            assert!(!error.contains("s3cret"), "{error}");
-        }
     }
 }

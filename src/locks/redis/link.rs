@@ -4,66 +4,15 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion,
-    PushInfo, PushKind, RedisError, Script,
-};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, PushInfo, PushKind, RedisError, Script};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use super::settings::RedisSettings;
 use super::waiting::Waiting;
 use crate::verbs::locking::LockError;
-
-/// Where a Redis server is, how to get in, and what our keys begin with.
-#[derive(Clone)]
-pub struct RedisSettings {
-    server: ConnectionInfo,
-    prefix: String,
-    /// How long a connection, and each answer, may take before the server counts as unavailable.
-    pub answer_within: Duration,
-}
-
-/// What was given is not the URL of a Redis server. It may hold a password and is not repeated.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "not a Redis URL; write redis://[user:password@]host[:port][/database] (TLS is not built in)"
-)]
-pub struct NotARedisUrl;
-
-impl RedisSettings {
-    /// The server at `url`: `redis://[user:password@]host[:port][/database]`, or
-    /// `unix:///path?db=…`. Everything is kept below `prefix`, such as `shardbank:<cluster>:`, so
-    /// that clusters that share a server do not meet.
-    ///
-    /// # Errors
-    /// It is no such URL.
-    pub fn new(url: &str, prefix: &str) -> Result<Self, NotARedisUrl> {
-        let server = url.into_connection_info().map_err(|_| NotARedisUrl)?;
-        if !server.addr().is_supported() || prefix.contains(['{', '}']) {
-            return Err(NotARedisUrl);
-        }
-        let login = server.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let server = server
-            .set_redis_settings(login)
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        Ok(Self { server, prefix: prefix.to_owned(), answer_within: Duration::from_secs(1) })
-    }
-}
-
-impl fmt::Debug for RedisSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisSettings")
-            .field("server", &self.server.addr().to_string())
-            .field("database", &self.server.redis_settings().db())
-            .field("prefix", &self.prefix)
-            .field("answer_within", &self.answer_within)
-            .finish_non_exhaustive()
-    }
-}
 
 /// The one connection, and how to open the next.
 pub(super) struct Links {
@@ -122,30 +71,60 @@ impl Links {
         match self.open().await {
             Ok(link) => Ok(Arc::clone(state.link.insert(Arc::new(link)))),
             Err(error) => {
-                let error = unavailable(&error);
                 state.failure = Some((Instant::now(), error.clone()));
                 Err(error)
             }
         }
     }
 
-    async fn open(&self) -> Result<Link, RedisError> {
-        // The crate's own limits, 1 s and 500 ms, are not ours.
-        let within = Some(self.settings.answer_within);
+    async fn open(&self) -> Result<Link, LockError> {
+        let within = self.settings.answer_within;
         let waiting = Arc::clone(&self.waiting);
         let broken = Arc::new(AtomicBool::new(false));
         let closed = Arc::clone(&broken);
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(within)
-            .set_response_timeout(within)
+            // The crate's own limits, 1 s and 500 ms, are not ours.
+            .set_connection_timeout(Some(within))
+            .set_response_timeout(Some(within))
             .set_push_sender(move |push: PushInfo| {
                 // Noticed while nothing is sent, so that the next request does not die of it.
                 closed.fetch_or(push.kind == PushKind::Disconnection, Ordering::Relaxed);
                 waiting.hear(&push);
                 Ok::<(), ()>(())
             });
-        let client = Client::open(self.settings.server.clone())?;
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let connection = self.connect(config).await?;
+        self.prepare(connection, broken).await.map_err(|error| unavailable(&error))
+    }
+
+    async fn connect(
+        &self,
+        config: AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, LockError> {
+        let (server, within) = (&self.settings.server, self.settings.answer_within);
+        let Some((tls, host, port)) = self.settings.encrypted() else {
+            let client = Client::open(server.clone()).map_err(|error| unavailable(&error))?;
+            let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+            return connection.map_err(|error| unavailable(&error));
+        };
+        // Not the crate's own TLS, which would take the whole process's cryptography provider.
+        let stream = tls.connect(host, port, within).await;
+        let stream = stream.map_err(|why| LockError::Unavailable(format!("Redis: {why}")))?;
+        let login = server.redis_settings();
+        let connecting = MultiplexedConnection::new_with_config(login, stream, config);
+        let (connection, driver) = timeout(within, connecting)
+            .await
+            .map_err(|_| LockError::Unavailable("Redis: no answer in time".to_owned()))?
+            .map_err(|error| unavailable(&error))?;
+        // It ends with the connection's last handle.
+        tokio::spawn(driver);
+        Ok(connection)
+    }
+
+    async fn prepare(
+        &self,
+        mut connection: MultiplexedConnection,
+        broken: Arc<AtomicBool>,
+    ) -> Result<Link, RedisError> {
         connection.subscribe(self.channel()).await?;
         let about: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
         let run_id = about.lines().find_map(|line| line.strip_prefix("run_id:"));
@@ -192,21 +171,4 @@ impl Link {
 /// The crate's words: a code of the server or of the operating system, never a password.
 pub(super) fn unavailable(error: &RedisError) -> LockError {
     LockError::Unavailable(format!("Redis: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_is_neither_shown_nor_repeated() {
-        let url = "redis://me:s3cret@127.0.0.1:6379/2";
-        let shown = format!("{:?}", RedisSettings::new(url, "shardbank:x:").unwrap());
-        assert!(shown.contains("127.0.0.1:6379") && shown.contains("database: 2"), "{shown}");
-        assert!(!shown.contains("s3cret"), "{shown}");
-        for wrong in ["http://me:s3cret@host", "rediss://me:s3cret@host", "me:s3cret@host"] {
-            let error = RedisSettings::new(wrong, "").expect_err("no such URL").to_string();
-            assert!(!error.contains("s3cret"), "{error}");
-        }
-    }
 }

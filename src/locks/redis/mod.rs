@@ -21,6 +21,7 @@
 //! one server, not to a Redis Cluster. No TLS. Waiting is described in `waiting`.
 
 mod link;
+mod settings;
 mod waiting;
 
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use redis::Script;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use self::link::{Link, Links};
-pub use self::link::{NotARedisUrl, RedisSettings};
+pub use self::settings::{RedisAddressError, RedisSettings};
 use self::waiting::{Patience, Waiting};
 use super::service::{Granted, Lease, Service};
 use crate::verbs::locking::{BoxFuture, HolderId, LockError, LockKey, Released};
@@ -89,8 +90,10 @@ impl Redis {
         let [acquire, renew, release] = scripts;
         let ttl = ttl.max(Duration::from_millis(1));
         let inner = Inner { links, waiting, ttl, acquire, renew, release };
-        inner.links.current().await?;
-        Ok(Self(Arc::new(inner)))
+        match inner.links.current().await {
+            Ok(_) => Ok(Self(Arc::new(inner))),
+            Err(error) => Err(settings.objection().await.unwrap_or(error)),
+        }
     }
 }
 

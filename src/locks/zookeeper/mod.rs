@@ -24,8 +24,10 @@
 //! has seen a later state than its own. Whoever restores a server from a backup must delete that
 //! node, or its tokens, which went back, are refused by the shards.
 
+mod encrypted;
 mod lease;
 mod place;
+mod route;
 mod session;
 
 use std::sync::Arc;
@@ -34,19 +36,26 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
+use crate::local::services::ServiceKind;
+use crate::locks::exposure::Exposure;
 use crate::locks::service::{Granted, Service};
+use crate::locks::tls::TlsFiles;
 use crate::shards::Secret;
 use crate::verbs::locking::{BoxFuture, HolderId, LockError, LockKey};
 
 use lease::ZooKeeperLease;
 use place::Place;
+use route::Route;
 use session::Session;
 
 /// Where ZooKeeper is and what of it is ours.
 #[derive(Debug, Clone)]
 pub struct ZooKeeperSettings {
-    /// Its servers: `host:port`, several with commas between them. Without a path.
+    /// Its servers: `host:port`, several with commas between them. Without a path. With `tls://`
+    /// before all of them they are reached over TLS.
     pub hosts: String,
+    /// By what they are recognised then.
+    pub tls: TlsFiles,
     /// The node below which everything is kept, such as `/shardbank/<cluster>`. It is created,
     /// with its parents, where it does not exist.
     pub root: String,
@@ -54,7 +63,8 @@ pub struct ZooKeeperSettings {
     pub digest: Option<Digest>,
 }
 
-/// Name and password for ZooKeeper's `digest` scheme. They are sent as they are, unencrypted.
+/// Name and password for ZooKeeper's `digest` scheme. They are sent as they are: without TLS,
+/// everybody on the way can read them.
 #[derive(Debug, Clone)]
 pub struct Digest {
     /// The name.
@@ -67,6 +77,7 @@ pub struct Digest {
 /// value is dropped, with all locks that it still holds.
 pub struct ZooKeeper {
     settings: ZooKeeperSettings,
+    route: Route,
     ttl: Duration,
     /// Under a lock, so that after the end of one session only one other is opened.
     session: Mutex<Arc<Session>>,
@@ -80,9 +91,10 @@ impl ZooKeeper {
     /// [`LockError::Unavailable`]: no server answers, the settings make no sense, the root is not
     /// ours, or the server does not grant sessions as long as that.
     pub async fn connect(settings: &ZooKeeperSettings, ttl: Duration) -> Result<Self, LockError> {
-        check(settings)?;
-        let session = Session::open(settings, ttl, None).await?;
-        Ok(Self { settings: settings.clone(), ttl, session: Mutex::new(Arc::new(session)) })
+        let route = check(settings).map_err(LockError::Unavailable)?;
+        let session = Session::open(settings, &route, ttl, None).await?;
+        let session = Mutex::new(Arc::new(session));
+        Ok(Self { settings: settings.clone(), route, ttl, session })
     }
 
     /// The session, or a new one where it has ended.
@@ -91,7 +103,8 @@ impl ZooKeeper {
             return Err(LockError::Unavailable("no new session in time".to_owned()));
         };
         if session.ended() {
-            *session = Arc::new(Session::open(&self.settings, self.ttl, Some(until)).await?);
+            let opened = Session::open(&self.settings, &self.route, self.ttl, Some(until)).await?;
+            *session = Arc::new(opened);
         }
         Ok(Arc::clone(&session))
     }
@@ -121,19 +134,31 @@ impl Service for ZooKeeper {
     }
 }
 
-/// What would only be noticed later, or be taken for something else.
-fn check(settings: &ZooKeeperSettings) -> Result<(), LockError> {
-    let refuse = |why: String| Err(LockError::Unavailable(why));
-    if settings.hosts.contains('/') {
-        let hosts = &settings.hosts;
-        return refuse(format!("the hosts {hosts:?} must not name a path: that is the root's"));
+impl ZooKeeperSettings {
+    /// What somebody on the way could see.
+    ///
+    /// # Errors
+    /// A line: the settings make no sense.
+    pub fn exposure(&self) -> Result<Exposure, String> {
+        let route = check(self)?;
+        Ok(Exposure {
+            kind: ServiceKind::ZooKeeper,
+            hosts: route.servers().into_iter().map(|(host, _)| host.to_owned()).collect(),
+            is_encrypted: route.is_encrypted(),
+            has_password: self.digest.is_some(),
+            has_certificate: route.shows_certificate(),
+        })
     }
+}
+
+/// What would only be noticed later, or be taken for something else.
+fn check(settings: &ZooKeeperSettings) -> Result<Route, String> {
     let root = &settings.root;
     let named = root.strip_prefix('/').is_some_and(|path| path.split('/').all(|n| !n.is_empty()));
     if !named {
-        return refuse(format!("the root {root:?} must be a path such as /shardbank/cluster"));
+        return Err(format!("the root {root:?} must be a path such as /shardbank/cluster"));
     }
-    Ok(())
+    Route::new(&settings.hosts, &settings.tls)
 }
 
 #[cfg(test)]
@@ -143,7 +168,8 @@ mod tests {
     fn settings(hosts: &str, root: &str) -> ZooKeeperSettings {
         let password = Secret::new("canary".to_owned());
         let digest = Some(Digest { user: "teller".to_owned(), password });
-        ZooKeeperSettings { hosts: hosts.to_owned(), root: root.to_owned(), digest }
+        let (hosts, root, tls) = (hosts.to_owned(), root.to_owned(), TlsFiles::default());
+        ZooKeeperSettings { hosts, tls, root, digest }
     }
 
     #[test]
@@ -154,10 +180,20 @@ mod tests {
 
     #[test]
     fn a_root_is_a_path_and_hosts_are_none() {
-        assert_eq!(check(&settings("a:1,b:2", "/shardbank/one")), Ok(()));
-        for (hosts, root) in
-            [("a:1/path", "/shardbank"), ("a", "shardbank"), ("a", "/"), ("a", "/b/"), ("a", "")]
-        {
+        let seen = settings("a:1,[::1]", "/shardbank/one").exposure().unwrap();
+        assert_eq!(seen.hosts, ["a", "::1"]);
+        assert!(seen.has_password && !seen.is_encrypted);
+        for (hosts, root) in [
+            ("a:1/path", "/shardbank"),
+            ("a,tls://b", "/shardbank"),
+            ("tcp+tls://a", "/shardbank"),
+            ("tls://no name", "/shardbank"),
+            ("tls://", "/shardbank"),
+            ("a", "shardbank"),
+            ("a", "/"),
+            ("a", "/b/"),
+            ("a", ""),
+        ] {
             assert!(check(&settings(hosts, root)).is_err(), "{hosts} {root}");
         }
     }

@@ -13,6 +13,7 @@ use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error, SessionSt
 use crate::verbs::locking::LockError;
 
 use super::ZooKeeperSettings;
+use super::route::Route;
 
 /// Between two attempts at a request that had no answer. The client holds requests back while it
 /// has no connection, so that this is rarely what is waited for.
@@ -94,6 +95,7 @@ impl Session {
     /// with it, servers that are starting are waited for.
     pub(super) async fn open(
         settings: &ZooKeeperSettings,
+        route: &Route,
         ttl: Duration,
         until: Option<Instant>,
     ) -> Result<Self, LockError> {
@@ -109,14 +111,24 @@ impl Session {
         }
         let sent = Instant::now();
         let connected = match until {
-            None => connector.with_fail_eagerly().connect(&settings.hosts).await,
-            Some(until) => timeout_at(until, connector.connect(&settings.hosts))
-                .await
-                .unwrap_or(Err(Error::Timeout)),
+            None => route.connect(connector.with_fail_eagerly()).await,
+            Some(until) => {
+                timeout_at(until, route.connect(connector)).await.unwrap_or(Err(Error::Timeout))
+            }
         };
-        let client = connected.map_err(|error| {
-            LockError::Unavailable(format!("no ZooKeeper session from {}: {error}", settings.hosts))
-        })?;
+        let client = match connected {
+            Ok(client) => client,
+            Err(error) => {
+                let why = match until {
+                    None => route.explain(&error).await,
+                    Some(_) => error.to_string(),
+                };
+                let hosts = &settings.hosts;
+                return Err(LockError::Unavailable(format!(
+                    "no ZooKeeper session from {hosts}: {why}"
+                )));
+            }
+        };
         let granted = client.session_timeout();
         if granted < ttl {
             return Err(LockError::Unavailable(format!(

@@ -15,6 +15,11 @@ const INSTALL: &str =
 
 const JAR: &str = "/usr/share/java/zookeeper.jar";
 
+/// What it needs beside its own class path to speak TLS.
+const CLASS_PATH: &str = "/usr/share/java/zookeeper.jar:/usr/share/java/netty-codec.jar:\
+                          /usr/share/java/netty-resolver.jar:\
+                          /usr/share/java/netty-transport-native-unix-common.jar";
+
 /// One server on loopback; killed, and its files removed, when it is dropped.
 pub struct Server {
     child: Child,
@@ -24,6 +29,35 @@ pub struct Server {
 
 impl Server {
     pub async fn start() -> Self {
+        Self::start_with(|_| String::new()).await
+    }
+
+    /// One that is also reached over TLS: by `port + 1`, with the certificate and the key in
+    /// `server.pem`, for clients whose authority is `ca.crt`, both in `certificates`.
+    #[cfg(feature = "lock-zookeeper-tls")]
+    pub async fn start_with_tls(certificates: &Path, client_auth: &str) -> Self {
+        let directory = certificates.display();
+        let server = Self::start_with(|port| {
+            format!(
+                "secureClientPort={}\nsecureClientPortAddress=127.0.0.1\n\
+                 serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\n\
+                 ssl.keyStore.location={directory}/server.pem\nssl.keyStore.type=PEM\n\
+                 ssl.trustStore.location={directory}/ca.crt\nssl.trustStore.type=PEM\n\
+                 ssl.clientAuth={client_auth}\n",
+                port + 1
+            )
+        })
+        .await;
+        // It opens this port last.
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", server.port + 1)).await.is_err() {
+            assert!(started.elapsed() < Duration::from_secs(60), "it does not serve over TLS");
+            sleep(Duration::from_millis(20)).await;
+        }
+        server
+    }
+
+    async fn start_with(more: impl FnOnce(u16) -> String) -> Self {
         assert!(Path::new(JAR).exists(), "{JAR} is missing: {INSTALL}");
         let directory = std::env::temp_dir().join(format!("zookeeper-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&directory).expect("a new directory");
@@ -31,15 +65,17 @@ impl Server {
         // otherwise be given the server's own port.
         let port = loop {
             let port = rand::rng().random_range(15_000..30_000);
-            if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            let is_free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+            if is_free(port) && is_free(port + 1) {
                 break port;
             }
         };
         let config = format!(
             "tickTime=500\ndataDir={}/data\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
              admin.enableServer=false\n4lw.commands.whitelist=srvr\nmaxClientCnxns=0\n\
-             minSessionTimeout=1000\nmaxSessionTimeout=60000\n",
-            directory.display()
+             minSessionTimeout=1000\nmaxSessionTimeout=60000\n{}",
+            directory.display(),
+            more(port)
         );
         std::fs::write(directory.join("zoo.cfg"), config).expect("written");
         let child = spawn(&directory);
@@ -109,7 +145,7 @@ impl Drop for Server {
 
 fn spawn(directory: &Path) -> Child {
     Command::new("java")
-        .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", JAR])
+        .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", CLASS_PATH])
         .arg("org.apache.zookeeper.server.ZooKeeperServerMain")
         .arg(directory.join("zoo.cfg"))
         .stdin(Stdio::null())
