@@ -74,6 +74,9 @@ pub(super) const ROUTINES: [&str; 24] = [
     "refuse_closing",
 ];
 
+/// What keeps an account open that has promised to take money.
+const TRIGGER: &str = "no_closing_of_a_promise";
+
 /// The sequence of advisory locks' tokens.
 const LOCK_TOKEN: &str = "lock_token";
 
@@ -101,7 +104,9 @@ pub(super) fn drops() -> Vec<String> {
         format!("drop sequence if exists shardbank.{LOCK_TOKEN}"),
         "drop schema shardbank restrict".to_owned(),
     ];
-    routines.chain(tables).chain(rest).collect()
+    // The one object that hangs on two others.
+    let trigger = format!("drop trigger if exists {TRIGGER} on shardbank.account");
+    std::iter::once(trigger).chain(routines).chain(tables).chain(rest).collect()
 }
 
 /// `name` as an SQL identifier.
