@@ -9,7 +9,7 @@
 //! - **all or nothing**: over all shards, the applied legs of every transfer cancel out. While
 //!   transfers run some are half-visible, so what does not cancel out is looked at again: it is a
 //!   violation only if it is still half when none of its branches is prepared any more, no intent
-//!   of it is open, and no batch of `prune` is prepared, which may be folding it shard after
+//!   or event of it is open, and no batch of `prune` is prepared, which may be folding it shard after
 //!   shard.
 //! - **decided**: no decision is contradicted by the legs beside it.
 //!
@@ -109,6 +109,8 @@ pub struct AuditReport {
     pub prepared: Vec<String>,
     /// Transfers under locks at the end whose credit or refund is still owed.
     pub open_intents: u64,
+    /// Transfers at the end of which an event is not settled.
+    pub open_events: u64,
     /// What must never be. Not more than twenty of a kind are kept.
     pub violations: Vec<Violation>,
     /// How many there are.
@@ -146,6 +148,7 @@ pub async fn audit(cluster: &Cluster) -> Result<AuditReport, ShardError> {
         half_visible: 0,
         prepared: Vec::new(),
         open_intents: 0,
+        open_events: 0,
         violations: Vec::new(),
         violation_count: 0,
         elapsed_ms: 0,
@@ -163,7 +166,8 @@ pub async fn audit(cluster: &Cluster) -> Result<AuditReport, ShardError> {
         report.prepared.extend(names);
     }
     report.prepared.sort_unstable();
-    report.open_intents = open_intents(cluster, &clients).await?.len() as u64;
+    report.open_intents = owed(cluster, &clients, books::open_intents).await?.len() as u64;
+    report.open_events = owed(cluster, &clients, books::open_events).await?.len() as u64;
     report.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)
 }
@@ -268,8 +272,10 @@ async fn settle(
             .map(|gid| gid.transfer.0)
             .collect();
         let folding = is_folding(cluster, clients, &prepared).await?;
-        // An intent is there as soon as its debit, and open for as long as its credit is not.
-        let promised = open_intents(cluster, clients).await?;
+        // An intent, or event, is there as soon as its debit, and open for as long as its credit is
+        // not.
+        let mut promised = owed(cluster, clients, books::open_intents).await?;
+        promised.extend(owed(cluster, clients, books::open_events).await?);
         let second_look = legs_of(cluster, clients, half.keys().copied().collect()).await?;
         half.retain(|id, change| {
             *change = second_look.get(id).copied().unwrap_or(0);
@@ -294,11 +300,16 @@ async fn settle(
     Ok(violations)
 }
 
-/// The transfers of which an intent is open.
-async fn open_intents(cluster: &Cluster, clients: &[Client]) -> Result<HashSet<Uuid>, ShardError> {
-    let on_shards = clients.iter().zip(cluster.routing().shards()).map(async |(client, shard)| {
-        books::open_intents(client).await.map_err(|error| describe(shard, &error))
-    });
+/// The transfers that `open` finds on any shard.
+async fn owed(
+    cluster: &Cluster,
+    clients: &[Client],
+    open: impl AsyncFn(&Client) -> Result<Vec<Uuid>, tokio_postgres::Error>,
+) -> Result<HashSet<Uuid>, ShardError> {
+    let on_shards = clients
+        .iter()
+        .zip(cluster.routing().shards())
+        .map(async |(client, shard)| open(client).await.map_err(|error| describe(shard, &error)));
     Ok(try_join_all(on_shards).await?.into_iter().flatten().collect())
 }
 

@@ -83,6 +83,10 @@ pub enum Needs {
     Leftover,
     /// An intent that an earlier coordinator left open.
     Intent,
+    /// A source that has less than is asked for.
+    Poverty,
+    /// An event that an earlier coordinator left unanswered.
+    Event,
     /// No transfer of its own: finished ones, on two shards, for `prune` to fold.
     Finished,
     /// Two shards that both say yes, and an application that trusts its locks.
@@ -150,6 +154,28 @@ fail_points! {
     NaiveRead = "lock-naive.read", NothingHappened, Naive;
     /// The source's balance is written, the target's is not.
     NaiveDebited = "lock-naive.debited", HalfApplied, Naive;
+    /// Chosen, nothing sent.
+    EventsStarted = "saga-choreographed.started", NothingHappened, Success;
+    /// The debit and its event are committed.
+    EventsDebited = "saga-choreographed.debited", Committed, Success;
+    /// A relay has taken the event and not delivered it.
+    EventsTaken = "saga-choreographed.taken", Committed, Success;
+    /// The target has credited and answered; the event is not marked as sent.
+    EventsCredited = "saga-choreographed.credited", Committed, Success;
+    /// The target has refused, for good, and answered; the debit stands.
+    EventsRejected = "saga-choreographed.rejected", NothingHappened, Refusal;
+    /// The debit is made good; the answer is not marked as sent.
+    EventsRefunded = "saga-choreographed.refunded", NothingHappened, Refusal;
+    /// The transfer's end is written; the answer is not marked as sent.
+    EventsSettled = "saga-choreographed.settled", Committed, Success;
+    /// The caller's process knows the end; the caller was not answered.
+    EventsCompleted = "saga-choreographed.completed", Committed, Success;
+    /// The source said no; nothing is recorded.
+    EventsRefused = "saga-choreographed.refused", NothingHappened, Poverty;
+    /// The refusal is recorded, nobody was answered.
+    EventsRefusalRecorded = "saga-choreographed.refusal-recorded", NothingHappened, Poverty;
+    /// Recovery has seen an open event and done nothing yet.
+    RecoveryEventsListed = "recovery.events-listed", Committed, Event;
     /// Recovery has seen an open intent and done nothing yet.
     RecoveryIntentsListed = "recovery.intents-listed", Committed, Intent;
     /// Recovery has seen a prepared branch and asked nobody yet.

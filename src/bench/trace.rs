@@ -15,6 +15,7 @@ use std::time::Instant;
 pub use crate::bench::setback::{SETBACKS, Setback, setback};
 use crate::outcome::{Attempt, Finish};
 use crate::transfer::LegKind;
+use crate::verbs::events::Settled;
 use crate::verbs::locking::Claimed;
 use crate::verbs::observed::{Answer, Observer, Phase, Seen, Step};
 
@@ -197,6 +198,15 @@ impl Trace {
             Step::CreditIntended if done && self.effects.load(Relaxed) > 0 => {
                 self.count_effects(1, until);
             }
+            Step::DebitWithEvent if done => self.count_effects(1, until),
+            // The credit was committed some time before this was known.
+            Step::AwaitEnd => match seen.answer {
+                Answer::Ended(Ok(Some(Settled::Completed))) => self.count_effects(1, until),
+                Answer::Ended(Ok(Some(Settled::Refunded(_)))) => {
+                    self.is_refunded.store(true, Relaxed);
+                }
+                _ => {}
+            },
             Step::Refund if done && self.effects.load(Relaxed) > 0 => {
                 self.is_refunded.store(true, Relaxed);
             }

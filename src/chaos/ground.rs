@@ -11,6 +11,7 @@ use super::history::History;
 use super::tally::Tally;
 use super::tool::Tool;
 use super::{ChaosError, Options};
+use crate::coordination::bells::Bells;
 use crate::coordination::decision_logs::DecisionLogs;
 use crate::coordination::presence::Presence;
 use crate::ledger::pools::PoolSettings;
@@ -120,6 +121,7 @@ impl Ground {
             cluster: self.cluster.clone(),
             presence: Presence::begin(id, target, name).await?,
             logs: DecisionLogs::new(self.place.join(DECISIONS), id),
+            bells: Bells::default(),
             armed: None,
         };
         Ok(PostgresVerbs::new(context, PoolSettings { connections: 4, ..PoolSettings::default() }))

@@ -31,7 +31,8 @@ pub fn run(arguments: &AuditArguments) -> Result<(), Stop> {
         lines.push(format!("{} violation(s): money was made or lost", report.violation_count));
         return Err(Stop { exit: Exit::InvariantBroken, lines });
     }
-    if arguments.at_rest && (!report.prepared.is_empty() || report.open_intents > 0) {
+    let is_owed = report.open_intents + report.open_events > 0;
+    if arguments.at_rest && (!report.prepared.is_empty() || is_owed) {
         let mut lines = report.prepared;
         if !lines.is_empty() {
             lines.push("these are still prepared; run recover".to_owned());
@@ -40,6 +41,12 @@ pub fn run(arguments: &AuditArguments) -> Result<(), Stop> {
             lines.push(format!(
                 "{} transfer(s) under locks still owe their credit; run recover",
                 report.open_intents
+            ));
+        }
+        if report.open_events > 0 {
+            lines.push(format!(
+                "{} transfer(s) have events that are not delivered, or not answered; run recover",
+                report.open_events
             ));
         }
         return Err(Stop { exit: Exit::Incomplete, lines });
@@ -60,10 +67,11 @@ fn in_words(report: &AuditReport) -> String {
     lines.push(format!("all: balances {balances}, opening balances {openings}"));
     lines.push(format!(
         "{} transfer(s) were between their two effects at the snapshots, {} branch(es) prepared, {} \
-         intent(s) open",
+         intent(s) and {} event(s) open",
         report.half_visible,
         report.prepared.len(),
-        report.open_intents
+        report.open_intents,
+        report.open_events
     ));
     let verdict = if report.is_conserved() {
         "no money was made or lost: every balance is explained, every transfer whole"

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::cluster::{PATIENCE, warn};
 use super::{Exit, Stop};
 use crate::cli::operate::CoordinatorArguments;
+use crate::coordination::bells::Bells;
 use crate::coordination::decision_logs::DecisionLogs;
 use crate::coordination::presence::Presence;
 use crate::ledger::pools::PoolSettings;
@@ -56,7 +57,13 @@ pub(super) fn context(
 ) -> CoordinatorContext {
     let directory = arguments.decision_log.clone().unwrap_or_else(default_log_directory);
     let logs = DecisionLogs::new(directory, cluster.id());
-    CoordinatorContext { cluster, presence, logs, armed: arguments.armed() }
+    CoordinatorContext {
+        cluster,
+        presence,
+        logs,
+        bells: Bells::default(),
+        armed: arguments.armed(),
+    }
 }
 
 /// How one transfer, or one recovery, talks to the shards.

@@ -154,6 +154,17 @@ pub async fn open_intents(client: &Client) -> Result<Vec<Uuid>, Error> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// The transfers of which an event on this shard is not settled.
+///
+/// # Errors
+/// The statement failed.
+pub async fn open_events(client: &Client) -> Result<Vec<Uuid>, Error> {
+    let rows = client
+        .query("select distinct transfer_id from shardbank.outbox where settled_at is null", &[])
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// Whether one of `transfers` is a batch of prune of which this shard has a record.
 ///
 /// # Errors

@@ -8,11 +8,11 @@ use std::future::Future;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::sync::mpsc;
 
+use crate::coordination::bells::Bells;
 use crate::coordination::decision;
 use crate::coordination::decision_log::LogError;
 use crate::coordination::decision_logs::DecisionLogs;
@@ -21,6 +21,7 @@ use crate::fail_points::{FailPoint, Fate};
 use crate::ledger::committers::{self, Order};
 use crate::ledger::messenger::Messenger;
 use crate::ledger::pools::{PoolSettings, Pools};
+use crate::ledger::relays::Role;
 use crate::ledger::{back_off, effect, leg, recovering};
 use crate::outcome::{Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone};
 use crate::shards::cluster::Cluster;
@@ -28,7 +29,7 @@ use crate::shards::prepared;
 use crate::transfer::{
     Branch, ClusterId, Epoch, IdOrigin, LegKind, Routing, ShardIndex, Transfer, TransferId,
 };
-use crate::verbs::locking::{Concerning, LockService, LockTerms, LockVerbs};
+use crate::verbs::locking::{LockService, LockTerms};
 use crate::verbs::{DecisionKey, Gid, Liveness, Preparation, PreparedBranch, Register, Verbs};
 
 /// What a coordinator process shares among its threads.
@@ -40,6 +41,8 @@ pub struct CoordinatorContext {
     pub presence: Presence,
     /// Its decision logs, where a strategy keeps one.
     pub logs: DecisionLogs,
+    /// Who of it is woken by whom.
+    pub bells: Bells,
     /// The fail point at which it is to die, or to be stopped.
     pub armed: Option<(FailPoint, Fate)>,
 }
@@ -50,6 +53,7 @@ pub struct PostgresVerbs {
     inner: Arc<Inner>,
     committers: mpsc::Sender<Order>,
     locks: Option<(Arc<dyn LockService>, LockTerms)>,
+    pub(super) role: Role,
 }
 
 pub(super) struct Inner {
@@ -83,7 +87,7 @@ impl PostgresVerbs {
             unfinished,
         });
         let committers = committers::start(&inner);
-        Self { inner, committers, locks: None }
+        Self { inner, committers, locks: None, role: Role::Keeper(Arc::default()) }
     }
 
     /// The same, with somebody who grants locks.
@@ -108,37 +112,29 @@ impl PostgresVerbs {
         &self.inner.messenger
     }
 
-    /// Ends this coordinator in order, after its last transfer: where nothing of it is prepared on
-    /// any shard and no message of it can still be running, its epoch is closed and its decision
-    /// log removed. Otherwise, or where a shard does not answer, that is left to recovery.
-    pub async fn retire(&self) {
-        self.drain().await;
-        let Some(epoch) = self.inner.context.presence.current() else { return };
-        if self.inner.messenger.has_lost_track() {
-            return;
-        }
-        for shard in self.inner.routing.shards() {
-            match self.list_prepared(shard).await {
-                Ok(branches) if branches.iter().all(|branch| branch.gid.epoch != epoch) => {}
-                Ok(_) | Err(_) => return,
-            }
-            match self.open_intents(shard, Concerning::Anybody).await {
-                Ok(intents) if intents.iter().all(|intent| intent.epoch != epoch) => {}
-                Ok(_) | Err(_) => return,
-            }
-        }
-        if self.close_epoch(epoch).await.is_ok() {
-            // A file that stays behind is one that nothing refers to.
-            self.inner.context.logs.retire(epoch).ok();
-        }
+    /// The same verbs for somebody else.
+    pub(super) fn in_role(&self, role: Role) -> Self {
+        Self { role, ..self.clone() }
     }
 
-    /// Waits until the committers have done all that they were given. To be called when no
-    /// transfer is being carried any more.
-    pub async fn drain(&self) {
-        while Arc::strong_count(&self.inner.unfinished) > 1 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+    /// Which bells of this process it rings.
+    pub(super) fn bells(&self) -> &Bells {
+        &self.inner.context.bells
+    }
+
+    /// Its decision logs.
+    pub(super) fn logs(&self) -> &DecisionLogs {
+        &self.inner.context.logs
+    }
+
+    /// What is alone when all that was handed to others is done.
+    pub(super) fn token(&self) -> &Arc<()> {
+        &self.inner.unfinished
+    }
+
+    /// A clone of it, for whoever does something.
+    pub(super) fn unfinished(&self) -> Arc<()> {
+        Arc::clone(self.token())
     }
 }
 

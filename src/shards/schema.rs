@@ -4,21 +4,23 @@
 //! that removal drops these and nothing else; a test holds the two together.
 
 /// Of the tables' meaning. A shard with another one is refused.
-pub const SCHEMA_VERSION: i32 = 2;
+pub const SCHEMA_VERSION: i32 = 3;
 
 /// The table of accounts, made first and filled before it has an index.
 pub(super) const ACCOUNT: &str = include_str!("../../sql/ledger/account.sql");
 
 /// All other files, in the order in which they run.
-pub(super) const OTHERS: [&str; 9] = [
+pub(super) const OTHERS: [&str; 11] = [
     include_str!("../../sql/ledger/leg.sql"),
     include_str!("../../sql/coordination/decision.sql"),
     include_str!("../../sql/coordination/coordinator.sql"),
     include_str!("../../sql/coordination/intent.sql"),
     include_str!("../../sql/coordination/lease.sql"),
     include_str!("../../sql/coordination/lock_epoch.sql"),
+    include_str!("../../sql/coordination/outbox.sql"),
     include_str!("../../sql/ledger/effect.sql"),
     include_str!("../../sql/ledger/fenced.sql"),
+    include_str!("../../sql/ledger/events.sql"),
     include_str!("../../sql/ledger/shard.sql"),
 ];
 
@@ -29,7 +31,7 @@ pub(super) struct Table {
 }
 
 /// The tables of the schema.
-pub(super) const TABLES: [Table; 8] = [
+pub(super) const TABLES: [Table; 9] = [
     Table { name: "account", rights: &["select", "update"] },
     Table { name: "leg", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "decision", rights: &["select", "insert", "update", "delete", "truncate"] },
@@ -37,11 +39,12 @@ pub(super) const TABLES: [Table; 8] = [
     Table { name: "intent", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "lease", rights: &["select", "insert", "update"] },
     Table { name: "lock_epoch", rights: &["select", "insert"] },
+    Table { name: "outbox", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "shard", rights: &["select"] },
 ];
 
 /// The functions and procedures of the schema; no name has two.
-pub(super) const ROUTINES: [&str; 17] = [
+pub(super) const ROUTINES: [&str; 25] = [
     "refuse",
     "change_balance",
     "debit",
@@ -59,6 +62,14 @@ pub(super) const ROUTINES: [&str; 17] = [
     "credit_under_fence",
     "credit_intended",
     "refund",
+    "event_id",
+    "debit_with_event",
+    "credit_by_event",
+    "settle_by_event",
+    "handle_events",
+    "take_events",
+    "mark_sent",
+    "put_back_events",
 ];
 
 /// The sequence of advisory locks' tokens.

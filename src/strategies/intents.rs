@@ -9,7 +9,7 @@ use crate::outcome::{
     AbortReason, Attempt, LegOutcome, Outcome, Refusal, Rejection, ShardError, StandingLeg,
     Tombstone,
 };
-use crate::strategies::LockServiceName;
+use crate::strategies::{LockServiceName, saga_choreographed};
 use crate::transfer::{Branch, LegKind, Transfer};
 use crate::verbs::StrategyVerbs;
 
@@ -19,10 +19,15 @@ const ASKS: u32 = 5;
 /// What a leg is recorded under by whoever keeps the promise of a strategy that is not its own.
 pub const ON_BEHALF: &str = "recovery";
 
-/// Whether `leg` was written under locks, or to keep a promise made under locks: no register
+/// Whether `leg` was written under locks, by events, or to keep a promise so made: no register
 /// binds it.
 #[must_use]
-pub fn is_under_locks(leg: &StandingLeg) -> bool {
+pub fn is_bound_by_no_register(leg: &StandingLeg) -> bool {
+    is_under_locks(leg) || leg.strategy == saga_choreographed::NAME
+}
+
+/// Whether `leg` was written under locks, or to keep a promise made under locks.
+fn is_under_locks(leg: &StandingLeg) -> bool {
     leg.strategy == ON_BEHALF
         || LockServiceName::ALL.iter().any(|service| service.strategy() == leg.strategy)
 }

@@ -12,6 +12,8 @@ pub mod lock_naive;
 mod lock_pair;
 pub mod name;
 pub mod recovery;
+pub mod relay;
+pub mod saga_choreographed;
 pub mod same_shard;
 pub mod two_phase;
 pub mod two_phase_last_agent;
@@ -21,6 +23,7 @@ use std::num::NonZeroU32;
 
 pub use distributed_locks::{DistributedLocks, LockServiceName};
 pub use lock_naive::LockNaive;
+pub use saga_choreographed::SagaChoreographed;
 pub use same_shard::SameShard;
 pub use two_phase::TwoPhase;
 pub use two_phase_last_agent::TwoPhaseLastAgent;
@@ -96,6 +99,8 @@ pub enum Strategy {
     DistributedLocks(DistributedLocks),
     /// Two commits under two locks, with neither.
     LockNaive(LockNaive),
+    /// Two commits that follow each other by events.
+    SagaChoreographed(SagaChoreographed),
 }
 
 impl Strategy {
@@ -108,6 +113,7 @@ impl Strategy {
             Self::TwoPhaseLastAgent(strategy) => strategy.name(),
             Self::DistributedLocks(strategy) => strategy.name(),
             Self::LockNaive(_) => lock_naive::NAME,
+            Self::SagaChoreographed(strategy) => strategy.name(),
         }
     }
 
@@ -129,7 +135,10 @@ impl Strategy {
         match self {
             Self::DistributedLocks(strategy) => Some(strategy.service),
             Self::LockNaive(_) => Some(LockServiceName::Advisory),
-            Self::SameShard(_) | Self::TwoPhase(_) | Self::TwoPhaseLastAgent(_) => None,
+            Self::SameShard(_)
+            | Self::TwoPhase(_)
+            | Self::TwoPhaseLastAgent(_)
+            | Self::SagaChoreographed(_) => None,
         }
     }
 
@@ -156,6 +165,9 @@ impl Strategy {
                 carry_out(strategy, verbs, transfer, max_tries).await
             }
             Self::LockNaive(strategy) => carry_out(strategy, verbs, transfer, max_tries).await,
+            Self::SagaChoreographed(strategy) => {
+                carry_out(strategy, verbs, transfer, max_tries).await
+            }
         }
     }
 }

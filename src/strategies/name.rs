@@ -1,13 +1,15 @@
 //! A strategy as the command line and the files spell it: `2pc:log=file,statements=one-by-one`.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::strategies::distributed_locks::OneShard;
 use crate::strategies::two_phase::{Ack, Log, Visit};
 use crate::strategies::{
-    DistributedLocks, LockNaive, LockServiceName, SameShard, Strategy, TwoPhase, TwoPhaseLastAgent,
-    lock_naive, same_shard, two_phase, two_phase_last_agent,
+    DistributedLocks, LockNaive, LockServiceName, SagaChoreographed, SameShard, Strategy, TwoPhase,
+    TwoPhaseLastAgent, lock_naive, saga_choreographed, same_shard, two_phase, two_phase_last_agent,
 };
 use crate::verbs::Statements;
 
@@ -17,7 +19,7 @@ pub enum UnknownStrategy {
     /// No such strategy.
     #[error(
         "unknown strategy {0:?}; there are: same-shard, 2pc, 2pc-last-agent, lock-advisory, \
-         lock-lease, lock-redis, lock-etcd, lock-zookeeper, lock-naive"
+         lock-lease, lock-redis, lock-etcd, lock-zookeeper, lock-naive, saga-choreographed"
     )]
     Name(String),
     /// No such option, or no such value of it.
@@ -35,6 +37,7 @@ pub enum UnknownStrategy {
 const TWO_PHASE_OPTIONS: &str = "log=table|file, statements=one-message|pipelined|one-by-one, \
                                  ack=completed|early, visit=fixed-order|parallel";
 const LOCK_OPTIONS: &str = "one-shard=locked|local";
+const EVENT_OPTIONS: &str = "batch=1..1000, poll=1..60000 (milliseconds), notify=on|off";
 const LAST_AGENT_OPTIONS: &str = "statements=one-message|pipelined|one-by-one, ack=completed|early";
 
 fn statements(value: &str) -> Option<Statements> {
@@ -92,6 +95,17 @@ impl FromStr for Strategy {
                     })?;
                 }
                 Ok(Self::TwoPhaseLastAgent(strategy))
+            }
+            saga_choreographed::NAME => {
+                let mut strategy = SagaChoreographed::default();
+                for option in options {
+                    event_option(&mut strategy, option).ok_or_else(|| UnknownStrategy::Option {
+                        strategy: saga_choreographed::NAME,
+                        option: option.to_owned(),
+                        known: EVENT_OPTIONS,
+                    })?;
+                }
+                Ok(Self::SagaChoreographed(strategy))
             }
             other => {
                 let of_name = |service: &LockServiceName| service.strategy() == other;
@@ -169,6 +183,38 @@ fn last_agent_option(strategy: &mut TwoPhaseLastAgent, option: &str) -> Option<(
     Some(())
 }
 
+fn event_option(strategy: &mut SagaChoreographed, option: &str) -> Option<()> {
+    let relays = &mut strategy.relays;
+    match option.split_once('=')? {
+        ("batch", value) => {
+            relays.batch = value.parse().ok().filter(|batch: &NonZeroU32| batch.get() <= 1000)?;
+        }
+        ("poll", value) => {
+            let poll = value.parse().ok().filter(|poll| (1..=60_000).contains(poll))?;
+            relays.poll = Duration::from_millis(poll);
+        }
+        ("notify", "on") => relays.notifies = true,
+        ("notify", "off") => relays.notifies = false,
+        _ => return None,
+    }
+    Some(())
+}
+
+fn event_options(strategy: &SagaChoreographed) -> String {
+    let (relays, usual) = (strategy.relays, SagaChoreographed::default().relays);
+    let mut options = Vec::new();
+    if relays.batch != usual.batch {
+        options.push(format!("batch={}", relays.batch));
+    }
+    if relays.poll != usual.poll {
+        options.push(format!("poll={}", relays.poll.as_millis()));
+    }
+    if relays.notifies != usual.notifies {
+        options.push(format!("notify={}", if relays.notifies { "on" } else { "off" }));
+    }
+    options.join(",")
+}
+
 impl Strategy {
     /// The options that differ from the defaults, as they would be typed; empty where none does.
     #[must_use]
@@ -176,6 +222,7 @@ impl Strategy {
         let mut options = Vec::new();
         let (how, when) = match self {
             Self::SameShard(_) | Self::LockNaive(_) => return String::new(),
+            Self::SagaChoreographed(strategy) => return event_options(strategy),
             Self::DistributedLocks(strategy) => {
                 return match strategy.one_shard {
                     OneShard::Locked => String::new(),
@@ -229,6 +276,8 @@ mod tests {
             "lock-advisory",
             "lock-zookeeper:one-shard=local",
             "lock-naive",
+            "saga-choreographed",
+            "saga-choreographed:batch=7,poll=3,notify=on",
         ] {
             let strategy: Strategy = text.parse().expect(text);
             assert_eq!(strategy.to_string(), text);
@@ -260,6 +309,8 @@ mod tests {
             "2pc-last-agent:log=file",
             "same-shard:x=1",
             "lock-etcd:x=1",
+            "saga-choreographed:batch=0",
+            "saga-choreographed:poll=0",
         ] {
             let error = text.parse::<Strategy>().expect_err(text).to_string();
             assert!(error.contains("it has:"), "{error}");

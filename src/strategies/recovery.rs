@@ -17,10 +17,11 @@
 //! | abort | yes | | `ROLLBACK PREPARED`, and a tombstone, so that no late attempt runs |
 //! | abort in a table | gone since | applied | heuristic damage: somebody committed it by hand |
 //! | abort in a file | gone since | applied | a later call with the same id went through |
-//! | abort in a table | gone since | applied under locks | so did another, which asks no register |
+//! | abort in a table | gone since | applied under locks, or by events | so did another, which asks no register |
 //! | register silent | any | any | in doubt; listed; never guessed |
 //!
-//! Then it keeps the promises of open intents, as whoever comes next under a lock would: `intents`.
+//! Then it keeps the promises of open intents, as whoever comes next under a lock would: `intents`;
+//! and delivers the events that relays have left: `relay`.
 //!
 //! A branch can turn up after a pass: its `PREPARE` was still waiting for a row when the shard
 //! was listed. It is prepared, therefore named, therefore found by the next pass.
@@ -34,7 +35,9 @@ use crate::fail_points::FailPoint;
 use crate::outcome::{AbortReason, Decision, Finish, LegOutcome, Refusal, ShardError, Tombstone};
 use crate::strategies::ending::{self, Order};
 use crate::strategies::intents::{self, Finished};
+use crate::strategies::relay;
 use crate::transfer::{Epoch, ShardIndex, TransferId};
+use crate::verbs::events::OpenEvent;
 use crate::verbs::locking::{Concerning, Intent};
 use crate::verbs::{Gid, Liveness, PreparedBranch, Register, StrategyVerbs};
 
@@ -56,11 +59,12 @@ pub struct Recovered {
     pub raced: u64,
     /// Young branches and intents of live coordinators, left alone.
     pub in_flight: u64,
-    /// Credits made that intents had promised.
+    /// Credits made that intents or events had promised.
     pub credited: u64,
     /// Debits made good whose targets refused the credit.
     pub refunded: u64,
-    /// Intents that stay open because a shard is away or somebody is at it, and why.
+    /// Transfers whose intents or events stay open because a shard is away or somebody is at it, and
+    /// why.
     pub owed: Vec<(TransferId, ShardError)>,
     /// Dead coordinators of whom nothing is left on any shard any more.
     pub closed_epochs: Vec<Epoch>,
@@ -178,7 +182,46 @@ async fn recover_shard<V: StrategyVerbs>(
         resolve(verbs, shard, gid, is_alive, &mut recovered).await;
     }
     keep_promises(verbs, shard, &mut living, grace, &mut recovered).await;
+    relay_events(verbs, shard, &mut living, grace, &mut recovered).await;
     recovered
+}
+
+/// Carries the open events of a shard to the ends of their transfers.
+async fn relay_events<V: StrategyVerbs>(
+    verbs: &V,
+    shard: ShardIndex,
+    living: &mut Living<'_>,
+    grace: Duration,
+    recovered: &mut Recovered,
+) {
+    // Whoever delivers what another may be pruning must be seen to be alive.
+    let open = match verbs.epoch().await {
+        Ok(_) => verbs.open_events(shard).await,
+        Err(error) => Err(error),
+    };
+    let (open, good_until) = match open {
+        Ok(open) => open,
+        Err(error) => {
+            recovered.unreachable.push(error);
+            return;
+        }
+    };
+    if !open.is_empty() {
+        // Nothing has been done yet; another pass will see the same.
+        verbs.reached(FailPoint::RecoveryEventsListed).await;
+    }
+    let mut left = Vec::new();
+    for OpenEvent { event, epoch, age } in open {
+        if age < grace && living.has(verbs, epoch).await {
+            recovered.in_flight += 1;
+        } else {
+            left.push(event);
+        }
+    }
+    let (settled, owed) = relay::settle_all(verbs, left, good_until).await;
+    recovered.credited += settled.completed;
+    recovered.refunded += settled.refunded;
+    recovered.owed.extend(owed);
 }
 
 /// Finishes the open intents of a shard.
@@ -328,13 +371,13 @@ async fn roll_back<V: StrategyVerbs>(
     match verbs.entomb(shard, gid.transfer, gid.kind).await {
         // In flight: a later attempt at the same id, which will meet the verdict by itself.
         Ok(Tombstone::Placed | Tombstone::InFlight) => {}
-        // A table's abort binds every attempt at the transfer but those under locks, which ask no
-        // register; a file's only those of its epoch. So another call of the same id may have gone
+        // A table's abort binds every attempt at the transfer but those that ask no register, under
+        // locks or by events; a file's only those of its epoch. So another call of the same id may have gone
         // through.
         Ok(Tombstone::Stands(leg))
             if leg.outcome == LegOutcome::Applied
                 && gid.register == Register::Table
-                && !intents::is_under_locks(&leg) =>
+                && !intents::is_bound_by_no_register(&leg) =>
         {
             let verdict = Decision::Abort(Refusal::Aborted(AbortReason::Superseded));
             recovered.damage.push((shard, gid, verdict));

@@ -10,9 +10,11 @@
 //! *known*: that it happened, that it did not, or that nobody can tell. Absent here: SQL,
 //! connections, clocks.
 
+pub mod events;
 pub mod gid;
 pub mod locking;
 pub mod observed;
+mod observed_events;
 mod observed_locks;
 mod step;
 
@@ -89,9 +91,9 @@ pub enum Liveness {
 }
 
 /// Everything that a strategy may ask: what all of them share, and what each family adds.
-pub trait StrategyVerbs: locking::LockVerbs {}
+pub trait StrategyVerbs: locking::LockVerbs + events::EventVerbs {}
 
-impl<V: locking::LockVerbs> StrategyVerbs for V {}
+impl<V: locking::LockVerbs + events::EventVerbs> StrategyVerbs for V {}
 
 /// What shards, and what outlives a coordinator, can be asked to do.
 ///

@@ -47,6 +47,16 @@ pub enum Step {
     WriteBalance,
     /// A lock, given back.
     Unlock,
+    /// A debit with its event.
+    DebitWithEvent,
+    /// The end of a transfer, waited for.
+    AwaitEnd,
+    /// An event, read.
+    ReadEvent,
+    /// An event, handled by its addressee.
+    HandleEvent,
+    /// An event, noted as handled.
+    MarkSent,
 }
 
 /// The part of a protocol that a step belongs to.
@@ -73,11 +83,13 @@ pub enum Phase {
     Release,
     /// Making a debit good.
     Compensate,
+    /// Waiting until events were delivered and answered.
+    Deliver,
 }
 
 impl Phase {
     /// All of them, in protocol order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Local,
         Self::Prepare,
         Self::Decide,
@@ -88,6 +100,7 @@ impl Phase {
         Self::Work,
         Self::Release,
         Self::Compensate,
+        Self::Deliver,
     ];
 
     /// As files spell it.
@@ -104,6 +117,7 @@ impl Phase {
             Self::Work => "work",
             Self::Release => "release",
             Self::Compensate => "compensate",
+            Self::Deliver => "deliver",
         }
     }
 }
@@ -129,9 +143,11 @@ impl Step {
             | Self::CloseIntent
             | Self::ListIntents
             | Self::ReadBalance
-            | Self::WriteBalance => Phase::Work,
+            | Self::WriteBalance
+            | Self::DebitWithEvent => Phase::Work,
             Self::Unlock => Phase::Release,
             Self::Refund => Phase::Compensate,
+            Self::AwaitEnd | Self::ReadEvent | Self::HandleEvent | Self::MarkSent => Phase::Deliver,
         }
     }
 
@@ -161,6 +177,11 @@ impl Step {
             Self::ReadBalance => "balance read",
             Self::WriteBalance => "balance written",
             Self::Unlock => "unlock",
+            Self::DebitWithEvent => "debit and event in one transaction",
+            Self::AwaitEnd => "relays at work",
+            Self::ReadEvent => "event read",
+            Self::HandleEvent => "event handled",
+            Self::MarkSent => "event noted as sent",
         }
     }
 }
