@@ -3,6 +3,7 @@
 //! A call is handed over when it is first polled and answered when the scheduler has put the
 //! answer in its place. Nothing here decides anything.
 
+mod events;
 mod locks;
 
 use std::collections::HashMap;
@@ -91,6 +92,10 @@ pub enum Plant {
     RefusalOfCredit,
     /// What an intent promises is credited without a leg that says so.
     CreditWithoutLeg,
+    /// What an event asks for is credited without a leg that says so.
+    EventWithoutLeg,
+    /// That a target does not answer an event is taken for its refusal.
+    RefundOnSilence,
 }
 
 /// More tries than a task ever makes.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::eventing::{EventReply, EventRequest};
 use super::locking::LockRequest;
 use crate::outcome::{AbortReason, Decision, LegOutcome, Refusal, Rejection};
 use crate::strategies::ending::Order;
@@ -47,6 +48,8 @@ pub enum Request {
     EndSessions(ShardIndex, Epoch),
     /// What strategies under locks ask for.
     Locking(LockRequest),
+    /// What transfers by events and relays ask for.
+    Event(EventRequest),
 }
 
 /// Who answers a request.
@@ -85,6 +88,7 @@ impl Request {
                 Target::Shard(ShardIndex(0))
             }
             Self::Locking(request) => request.target(),
+            Self::Event(request) => Target::Shard(request.shard()),
         }
     }
 
@@ -93,6 +97,9 @@ impl Request {
     #[must_use]
     pub const fn has_effect(&self) -> bool {
         if let Self::Locking(request) = self {
+            return request.has_effect();
+        }
+        if let Self::Event(request) = self {
             return request.has_effect();
         }
         !matches!(
@@ -110,9 +117,10 @@ impl Request {
     #[must_use]
     pub const fn timed_out(&self) -> Reply {
         match self {
-            Self::TransferLocally(..) | Self::Prepare(..) | Self::ApplyAndDecide(..) => {
-                Reply::Retry(AbortReason::LockTimeout)
-            }
+            Self::TransferLocally(..)
+            | Self::Prepare(..)
+            | Self::ApplyAndDecide(..)
+            | Self::Event(_) => Reply::Retry(AbortReason::LockTimeout),
             Self::RecordRefusal(..) | Self::Entomb(..) => Reply::InFlight,
             Self::Locking(request) => request.timed_out(),
             _ => Reply::Lost,
@@ -129,6 +137,7 @@ impl Request {
             Self::Prepare(..) => Some(Reply::Retry(AbortReason::NoPreparedSlot)),
             Self::Finish(..) => Some(Reply::Busy),
             Self::Locking(request) => request.turned_away(),
+            Self::Event(request) => request.turned_away(),
             _ => None,
         }
     }
@@ -172,6 +181,8 @@ pub enum Reply {
     Granted(i32, i64),
     /// The transfers whose intents are open.
     Intents(Vec<Transfer>),
+    /// What is asked of events.
+    Event(EventReply),
     /// A balance.
     Balance(i64),
     /// A tombstone or refusal was placed.
@@ -259,6 +270,7 @@ impl fmt::Display for Request {
                 write!(f, "end sessions of epoch {epoch} on {shard}")
             }
             Self::Locking(request) => request.fmt(f),
+            Self::Event(request) => request.fmt(f),
         }
     }
 }

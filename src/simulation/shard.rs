@@ -4,14 +4,16 @@
 //! order: the leg first, then the account's row, then the decision. An insert that meets an
 //! uncommitted row of the same key waits for its owner, and so does an update of a locked row.
 //! A transaction is named by the id of the statement that began it. Effects under locks are in
-//! `fenced`.
+//! `fenced`, those by events in `events`.
 
+mod events;
 mod fenced;
 
 pub use fenced::{FenceMark, IntentState};
 
 use std::collections::BTreeMap;
 
+use events::EventStep;
 use fenced::FencedStep;
 
 use super::network::{LegRow, Reply, Request};
@@ -19,6 +21,7 @@ use crate::outcome::{Decision, LegOutcome, Refusal, Rejection};
 use crate::strategies::ending::Order;
 use crate::transfer::{AccountId, Branch, IdOrigin, LegKind, Transfer, TransferId};
 use crate::verbs::Gid;
+use crate::verbs::events::EventType;
 use crate::verbs::locking::HolderId;
 
 /// The id of a local transaction.
@@ -91,6 +94,7 @@ enum Step {
     Tombstone(TransferId, LegKind, LegRow),
     Decide(TransferId, Decision),
     Fenced(FencedStep),
+    Event(EventStep),
 }
 
 enum Stop {
@@ -106,6 +110,7 @@ pub struct Shard {
     decisions: BTreeMap<TransferId, (Decision, Option<Transaction>)>,
     prepared: Vec<(Gid, Transaction)>,
     intents: BTreeMap<TransferId, (Transfer, IntentState)>,
+    outbox: BTreeMap<(TransferId, EventType), events::Row>,
 }
 
 impl Shard {
@@ -234,6 +239,7 @@ impl Shard {
                 }
             },
             Step::Fenced(step) => return self.fenced_step(transaction, step),
+            Step::Event(step) => return self.event_step(transaction, step),
         }
         Ok(())
     }
@@ -257,6 +263,7 @@ impl Shard {
                 Reply::Done
             }
             Request::Locking(request) => self.answer_locking(request),
+            Request::Event(request) => self.answer_event(request),
             _ => unreachable!("the cluster answers {request} itself"),
         }
     }
@@ -363,6 +370,7 @@ fn steps(request: &Request) -> Option<Vec<Step>> {
         }
         Request::Decide(key, wanted) => vec![Step::Decide(key.transfer, *wanted)],
         Request::Locking(request) => return fenced::steps(request),
+        Request::Event(request) => return events::steps(request),
         _ => return None,
     })
 }
