@@ -7,8 +7,9 @@ with event as materialized (
     select event_id, transfer_id, settled_at is not null and settled_at < $2 as is_old
       from shardbank.outbox
      where event_id = any (array(
-         select shardbank.event_id(id, type) from unnest($1::uuid[]) id
-          cross join unnest(array['debit_completed', 'credit_completed', 'credit_rejected']) type))
+         select shardbank.event_id(id, t.name) from unnest($1::uuid[]) id
+          cross join unnest(array['debit_completed', 'credit_completed', 'credit_rejected'])
+                  as t (name)))
 ), gone as (
     delete from shardbank.leg where transfer_id = any($1) and recorded_at < $2
        and transfer_id not in (select transfer_id from event where not is_old)

@@ -143,6 +143,20 @@ impl Ground {
         Ok(prepared)
     }
 
+    /// How many branches are prepared and how many transfers have events that are not settled, over
+    /// all shards.
+    ///
+    /// # Errors
+    /// A shard cannot be looked at.
+    pub async fn dangling(&self) -> Result<usize, ChaosError> {
+        let mut dangling = self.prepared().await?;
+        for (shard, client) in self.cluster.routing().shards().zip(self.connect().await?) {
+            let open = books::open_events(&client).await;
+            dangling += open.map_err(|error| describe(shard, &error))?.len();
+        }
+        Ok(dangling)
+    }
+
     async fn connect(&self) -> Result<Vec<tokio_postgres::Client>, ShardError> {
         self.cluster.connect_all(CONNECT_MAX).await
     }
@@ -213,7 +227,7 @@ impl Ground {
         match audit.code {
             DONE => {}
             INVARIANT_BROKEN => tally.violations.push(format!("audit: {}", audit.said)),
-            INCOMPLETE => tally.orphans += self.prepared().await?.max(1),
+            INCOMPLETE => tally.orphans += self.dangling().await?.max(1),
             code => {
                 return Err(ChaosError::Ended {
                     what: "the audit".to_owned(),

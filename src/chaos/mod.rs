@@ -41,6 +41,7 @@ pub const MIX: &[&str] = &[
     "2pc-last-agent",
     "2pc-last-agent:ack=early",
     "lock-lease",
+    "saga-choreographed",
 ];
 
 /// What every scenario needs to know.

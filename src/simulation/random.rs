@@ -47,7 +47,7 @@ impl Dice {
     }
 }
 
-const CALLS: [&str; 12] = [
+const CALLS: [&str; 13] = [
     "2pc",
     "2pc:log=file",
     "2pc-last-agent",
@@ -60,6 +60,7 @@ const CALLS: [&str; 12] = [
     "lock-lease",
     "lock-advisory",
     "lock-etcd:one-shard=local",
+    "saga-choreographed",
 ];
 
 const TRANSFERS: u128 = 3;
@@ -119,6 +120,12 @@ fn shape(dice: &mut Dice) -> Shape {
             let earlier = dice.below(scene.roles.len() - 1);
             scene = scene.after(earlier);
         }
+    }
+    for _ in 0..dice.below(3) {
+        let of = |dice: &mut Dice| u16::try_from(dice.below(usize::from(shards))).expect("few");
+        let both = [of(dice), of(dice)];
+        scene = scene.relaying(processes, both);
+        processes += 1;
     }
     Shape {
         scene,
