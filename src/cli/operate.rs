@@ -56,7 +56,7 @@ pub struct TransferArguments {
     #[arg(long, value_name = "AMOUNT", value_parser = amount)]
     pub amount: Amount,
     /// By which strategy: same-shard, 2pc, 2pc-last-agent, lock-advisory, lock-lease, lock-redis,
-    /// lock-etcd, lock-zookeeper, lock-naive (unsafe), with options as in
+    /// lock-etcd, lock-zookeeper, saga-choreographed, lock-naive (unsafe), with options as in
     /// 2pc:log=file,statements=one-by-one.
     #[arg(long, value_name = "STRATEGY", default_value = "2pc-last-agent")]
     pub strategy: Strategy,

@@ -139,7 +139,7 @@ fn in_words(recovered: &Recovered, took: Duration) -> String {
     );
     if recovered.credited + recovered.refunded > 0 {
         line.push_str(&format!(
-            "; {} credit(s) made that open intents had promised, {} debit(s) refunded",
+            "; {} credit(s) made that open intents or events had promised, {} debit(s) refunded",
             recovered.credited, recovered.refunded
         ));
     }
@@ -165,7 +165,7 @@ fn verdict(recovered: &Recovered) -> Result<(), Stop> {
         lines.push(format!("shard {shard}: {gid} stays in doubt: {why}"));
     }
     for (transfer, why) in &recovered.owed {
-        lines.push(format!("transfer {transfer} under locks stays open: {why}"));
+        lines.push(format!("transfer {transfer} stays open: {why}"));
     }
     for (shard, gid) in &recovered.unfinished {
         lines.push(format!("shard {shard}: {gid} could not be finished; recover again"));

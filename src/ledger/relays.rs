@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use futures_util::join;
 use tokio::task::AbortHandle;
 
 use crate::coordination::bells::Bells;
@@ -74,19 +75,18 @@ impl PostgresVerbs {
             let role = Role::Relay(terms, Arc::default());
             let verbs = self.in_role(role);
             let (bell, relay) = (self.bells().of(shard), relay.clone());
-            tasks.push(
-                tokio::spawn(async move {
-                    // One of this process at a time; where its thread ends, another's takes over.
-                    let _turn = bell.turn.lock().await;
-                    verbs.role.hold(Some(verbs.unfinished()));
+            let (cluster, bells) = (self.pools().cluster().clone(), self.bells().clone());
+            let task = async move {
+                // One of this process at a time; where its thread ends, another's takes over.
+                let _turn = bell.turn.lock().await;
+                verbs.role.hold(Some(verbs.unfinished()));
+                if terms.notifies {
+                    join!(relay.run(verbs, shard), listen(cluster, bells, shard));
+                } else {
                     relay.run(verbs, shard).await;
-                })
-                .abort_handle(),
-            );
-            if terms.notifies {
-                let (cluster, bells) = (self.pools().cluster().clone(), self.bells().clone());
-                tasks.push(tokio::spawn(listen(cluster, bells, shard)).abort_handle());
-            }
+                }
+            };
+            tasks.push(tokio::spawn(task).abort_handle());
         }
     }
 }

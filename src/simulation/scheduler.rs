@@ -54,10 +54,8 @@ pub enum Program {
 pub enum Ended {
     /// The transfer was answered.
     Answered(Outcome),
-    /// The pass is over.
+    /// The pass is over, or a relay has made its rounds.
     Recovered(Recovered),
-    /// The relay has made its rounds.
-    Relayed,
     /// The protocol code came to what it calls impossible.
     Panicked,
 }
@@ -165,7 +163,8 @@ impl Programs {
                     for shard in shards {
                         round(&verbs, shard, BATCH).await;
                     }
-                    Ended::Relayed
+                    // What it saw has no bearing on what can happen next.
+                    Ended::Recovered(Recovered::default())
                 }
             }
         });

@@ -96,8 +96,6 @@ pub enum Progressed {
     Died,
 }
 
-const RELAYED: Progressed = Progressed::Recovered { is_clean: true };
-
 impl Hash for Progressed {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         match self {
@@ -279,7 +277,6 @@ impl World {
                 let is_clean = recovered.is_clean();
                 self.tasks[task].progress = Progressed::Recovered { is_clean };
             }
-            Some(Ended::Relayed) => self.tasks[task].progress = RELAYED,
             Some(Ended::Panicked) => return Err(Violation(format!("task {task} panicked"))),
         }
         let process = self.tasks[task].process;

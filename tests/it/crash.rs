@@ -193,7 +193,7 @@ async fn assert_settled(bank: &Bank, transfer: &Transfer, committed: bool, conte
     let both = vec![leg("credit", AMOUNT), leg("debit", -AMOUNT)];
     let undone = vec![leg("debit", -AMOUNT), leg("refund", AMOUNT)];
     let legs = bank.legs_of(transfer).await;
-    let is_whole = if committed { legs == both } else { legs == [] || legs == undone };
+    let is_whole = if committed { legs == both } else { legs.is_empty() || legs == undone };
     assert!(is_whole, "{context}: {legs:?}");
     let audit = run(bank, &["audit", "--at-rest"]).await;
     assert_eq!(audit.status.code(), Some(0), "{context}: {}", said(&audit));

@@ -16,7 +16,9 @@ use super::{Exit, Stop, lock_servers};
 use crate::bench::plan::{Plan, Surroundings};
 use crate::cli::bench::{BenchArguments, BenchCommand};
 use crate::config::to_toml;
-use crate::strategies::{LockServiceName, same_shard, two_phase, two_phase_last_agent};
+use crate::strategies::{
+    LockServiceName, saga_choreographed, same_shard, two_phase, two_phase_last_agent,
+};
 use folder::{Exports, Folder};
 use layers::Wanted;
 use session::Session;
@@ -84,6 +86,7 @@ fn expand(wanted: &mut Wanted, arguments: &BenchArguments) -> Vec<(String, Strin
             Some(reason) => skipped.push((name, reason)),
         }
     }
+    all.push(saga_choreographed::NAME.to_owned());
     all.retain(|name| !strategies.contains(name));
     strategies.splice(place..=place, all);
     skipped

@@ -207,9 +207,11 @@ impl Site {
                     .iter()
                     .map(|(shard, gid, why)| format!("shard {shard}: {gid} is in doubt: {why}"))
                     .collect();
-                lines.extend(pass.owed.iter().map(|(transfer, why)| {
-                    format!("transfer {transfer} under locks stays open: {why}")
-                }));
+                lines.extend(
+                    pass.owed
+                        .iter()
+                        .map(|(transfer, why)| format!("transfer {transfer} stays open: {why}")),
+                );
                 lines.extend(pass.unreachable.iter().map(ToString::to_string));
                 lines.push(format!(
                     "not recovered within {} s; `shardbank recover` goes on",

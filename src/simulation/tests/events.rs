@@ -104,14 +104,12 @@ fn two_calls_with_one_id_one_of_them_by_events_get_one_answer() {
     for second in REPEATS {
         for way in WAYS {
             let again = transfer(1, way.1, way.2, 30, IdOrigin::MayBeRepeated);
-            for budget in [ONE_CRASH_ONE_FAULT] {
-                let scene = one(EVENTS, way, IdOrigin::MayBeRepeated, budget).calling(
-                    1,
-                    &strategy(second),
-                    again,
-                );
-                hold(&format!("{EVENTS} beside {second} {}", way.0), &scene);
-            }
+            let scene = one(EVENTS, way, IdOrigin::MayBeRepeated, ONE_CRASH_ONE_FAULT).calling(
+                1,
+                &strategy(second),
+                again,
+            );
+            hold(&format!("{EVENTS} beside {second} {}", way.0), &scene);
         }
     }
 }
