@@ -9,7 +9,7 @@
 //! - **all or nothing**: over all shards, the applied legs of every transfer cancel out. While
 //!   transfers run some are half-visible, so what does not cancel out is looked at again: it is a
 //!   violation only if it is still half when none of its branches is prepared any more, no intent,
-//!   saga or hold of it is open, and no batch of `prune` is prepared, which may be folding it shard after
+//!   saga, event or hold of it is open, and no batch of `prune` is prepared, which may be folding it shard after
 //!   shard.
 //! - **decided**: no decision is contradicted by the legs beside it.
 //!
@@ -114,7 +114,7 @@ pub struct AuditReport {
     pub in_flight: Option<i128>,
     /// Prepared branches of this cluster at the end, by name.
     pub prepared: Vec<String>,
-    /// Transfers under locks, sagas and reservations that have not ended at the end.
+    /// Transfers under locks, sagas of both kinds and reservations that have not ended at the end.
     pub open_promises: u64,
     /// What must never be. Not more than twenty of a kind are kept.
     pub violations: Vec<Violation>,
@@ -309,8 +309,8 @@ async fn settle(
             .map(|gid| gid.transfer.0)
             .collect();
         let folding = is_folding(cluster, clients, &prepared).await?;
-        // An intent or a saga is there as soon as its debit, and open for as long as its credit is
-        // not; a hold is open until its effect is there.
+        // An intent, a saga or an event is there as soon as its debit, and open for as long as its
+        // credit is not; a hold is open until its effect is there.
         let promised = open_promises(cluster, clients).await?;
         let second_look = legs_of(cluster, clients, half.keys().copied().collect()).await?;
         half.retain(|id, change| {
@@ -336,7 +336,7 @@ async fn settle(
     Ok(violations)
 }
 
-/// The transfers of which an intent, a saga or a hold is open.
+/// The transfers of which an intent, a saga, an event or a hold is open.
 async fn open_promises(cluster: &Cluster, clients: &[Client]) -> Result<HashSet<Uuid>, ShardError> {
     let on_shards = clients.iter().zip(cluster.routing().shards()).map(async |(client, shard)| {
         books::open_promises(client).await.map_err(|error| describe(shard, &error))

@@ -77,10 +77,6 @@ pub enum Needs {
     /// A participant that says no after the first has prepared: a missing target account on the
     /// home shard.
     Refusal,
-    /// A source that is not there.
-    RefusalAtSource,
-    /// A target that is not there, which a strategy hears of that makes the debit first.
-    RefusalAtTarget,
     /// Both accounts on one shard.
     OneShard,
     /// A branch that an earlier coordinator left prepared, undecided.
@@ -91,6 +87,10 @@ pub enum Needs {
     Saga,
     /// A hold that an earlier coordinator left open, undecided.
     Hold,
+    /// A source that has less than is asked for.
+    Poverty,
+    /// An event that an earlier coordinator left unanswered.
+    Event,
     /// No transfer of its own: finished ones, on two shards, for `prune` to fold.
     Finished,
     /// Two shards that both say yes, and an application that trusts its locks.
@@ -167,9 +167,9 @@ fail_points! {
     /// The saga is completed, nobody was answered.
     SagaCompleted = "saga.completed", Committed, Success;
     /// The source said no; nothing is recorded.
-    SagaRefused = "saga.refused", NothingHappened, RefusalAtSource;
+    SagaRefused = "saga.refused", NothingHappened, Poverty;
     /// The source's refusal is recorded, nobody was answered.
-    SagaRefusalRecorded = "saga.refusal-recorded", NothingHappened, RefusalAtSource;
+    SagaRefusalRecorded = "saga.refusal-recorded", NothingHappened, Poverty;
     /// Chosen, nothing sent.
     ReservationStarted = "reservation.started", NothingHappened, Success;
     /// One account holds its part.
@@ -191,11 +191,33 @@ fail_points! {
     /// Recovery has seen an open hold and asked nobody yet.
     RecoveryHoldsListed = "recovery.holds-listed", NothingHappened, Hold;
     /// The debit is made, the credit's refusal is recorded, the refund is owed.
-    PromiseCreditRefused = "promise.credit-refused", NothingHappened, RefusalAtTarget;
+    PromiseCreditRefused = "promise.credit-refused", NothingHappened, Refusal;
     /// The debit is made good, nobody was answered.
-    PromiseRefunded = "promise.refunded", NothingHappened, RefusalAtTarget;
+    PromiseRefunded = "promise.refunded", NothingHappened, Refusal;
     /// Recovery has claimed an open saga and done nothing yet.
     RecoverySagasClaimed = "recovery.sagas-claimed", Committed, Saga;
+    /// Chosen, nothing sent.
+    EventsStarted = "saga-choreographed.started", NothingHappened, Success;
+    /// The debit and its event are committed.
+    EventsDebited = "saga-choreographed.debited", Committed, Success;
+    /// A relay has taken the event and not delivered it.
+    EventsTaken = "saga-choreographed.taken", Committed, Success;
+    /// The target has credited and answered; the event is not marked as sent.
+    EventsCredited = "saga-choreographed.credited", Committed, Success;
+    /// The target has refused, for good, and answered; the debit stands.
+    EventsRejected = "saga-choreographed.rejected", NothingHappened, Refusal;
+    /// The debit is made good; the answer is not marked as sent.
+    EventsRefunded = "saga-choreographed.refunded", NothingHappened, Refusal;
+    /// The transfer's end is written; the answer is not marked as sent.
+    EventsSettled = "saga-choreographed.settled", Committed, Success;
+    /// The caller's process knows the end; the caller was not answered.
+    EventsCompleted = "saga-choreographed.completed", Committed, Success;
+    /// The source said no; nothing is recorded.
+    EventsRefused = "saga-choreographed.refused", NothingHappened, Poverty;
+    /// The refusal is recorded, nobody was answered.
+    EventsRefusalRecorded = "saga-choreographed.refusal-recorded", NothingHappened, Poverty;
+    /// Recovery has seen an open event and done nothing yet.
+    RecoveryEventsListed = "recovery.events-listed", Committed, Event;
     /// Recovery has seen an open intent and done nothing yet.
     RecoveryIntentsListed = "recovery.intents-listed", Committed, Intent;
     /// Recovery has seen a prepared branch and asked nobody yet.

@@ -1,5 +1,6 @@
 //! Verbs that only count: for the accounting of runs, not for what Postgres does.
 
+mod events;
 mod holds;
 mod locks;
 mod sagas;

@@ -32,7 +32,8 @@ pub fn setback(answer: &Answer) -> Option<Setback> {
         Answer::Decision(Err(error))
         | Answer::Finish(Finish::Unknown(error))
         | Answer::Tombstone(Err(error))
-        | Answer::Leg(Err(error)) => Some(of_error(error)),
+        | Answer::Leg(Err(error))
+        | Answer::Ended(Err(error)) => Some(of_error(error)),
         Answer::Locked(Err(error)) => Some(match error {
             LockError::Timeout => Setback::LockTimeout,
             LockError::Unavailable(_) => Setback::Connection,

@@ -11,10 +11,11 @@ use super::history::History;
 use super::tally::Tally;
 use super::tool::Tool;
 use super::{ChaosError, Options};
+use crate::coordination::bells::Bells;
 use crate::coordination::decision_logs::DecisionLogs;
-use crate::coordination::presence::Presence;
+use crate::coordination::presence::{Presence, process_name};
 use crate::ledger::pools::PoolSettings;
-use crate::ledger::postgres::{CoordinatorContext, PostgresVerbs, host_name};
+use crate::ledger::postgres::{CoordinatorContext, PostgresVerbs};
 use crate::ledger::{books, inspection};
 use crate::local::{LocalCluster, LocalOptions};
 use crate::outcome::ShardError;
@@ -115,11 +116,12 @@ impl Ground {
     pub async fn coordinator(&self) -> Result<PostgresVerbs, ChaosError> {
         let id = self.cluster.id();
         let target = self.cluster.target(ShardIndex(0)).clone();
-        let name = format!("{}:{}", host_name(), std::process::id());
+        let name = process_name();
         let context = CoordinatorContext {
             cluster: self.cluster.clone(),
             presence: Presence::begin(id, target, name).await?,
             logs: DecisionLogs::new(self.place.join(DECISIONS), id),
+            bells: Bells::default(),
             armed: None,
         };
         Ok(PostgresVerbs::new(context, PoolSettings { connections: 4, ..PoolSettings::default() }))
@@ -139,6 +141,20 @@ impl Ground {
                 .len();
         }
         Ok(prepared)
+    }
+
+    /// How many branches are prepared and how many intents, sagas, events and holds are open, over
+    /// all shards.
+    ///
+    /// # Errors
+    /// A shard cannot be looked at.
+    pub async fn dangling(&self) -> Result<usize, ChaosError> {
+        let mut dangling = self.prepared().await?;
+        for (shard, client) in self.cluster.routing().shards().zip(self.connect().await?) {
+            let open = books::open_promises(&client).await;
+            dangling += open.map_err(|error| describe(shard, &error))?.len();
+        }
+        Ok(dangling)
     }
 
     async fn connect(&self) -> Result<Vec<tokio_postgres::Client>, ShardError> {
@@ -211,7 +227,7 @@ impl Ground {
         match audit.code {
             DONE => {}
             INVARIANT_BROKEN => tally.violations.push(format!("audit: {}", audit.said)),
-            INCOMPLETE => tally.orphans += self.prepared().await?.max(1),
+            INCOMPLETE => tally.orphans += self.dangling().await?.max(1),
             code => {
                 return Err(ChaosError::Ended {
                     what: "the audit".to_owned(),

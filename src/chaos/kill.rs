@@ -37,9 +37,9 @@ pub async fn kill(
         let fault = Instant::now();
         victim.kill().await?;
 
-        let prepared = ground.prepared().await?;
-        tally.dangling += prepared;
-        tally.hits += usize::from(prepared > 0);
+        let dangling = ground.dangling().await?;
+        tally.dangling += dangling;
+        tally.hits += usize::from(dangling > 0);
         ground.recover(fault, &mut tally).await?;
         ground.audit_at_rest(&victim.history, &mut tally).await?;
         let open = victim.history.transfers().filter(|(_, told)| told.is_open()).count();

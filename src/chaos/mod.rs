@@ -44,6 +44,7 @@ pub const MIX: &[&str] = &[
     "saga",
     "reservation",
     "reservation:confirm=lazy",
+    "saga-choreographed",
 ];
 
 /// What every scenario needs to know.

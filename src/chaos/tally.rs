@@ -18,7 +18,7 @@ pub struct Tally {
     pub answered: usize,
     /// Transfers that were in flight when their coordinator died, or that nobody could answer.
     pub unanswered: usize,
-    /// Branches that stood prepared right after the fault.
+    /// Branches that stood prepared, and transfers by events that had not ended, right after the fault.
     pub dangling: usize,
     /// Branches that were still prepared when recovery said that nothing is left.
     pub orphans: usize,
@@ -56,8 +56,8 @@ impl Tally {
     #[must_use]
     pub fn line(&self) -> String {
         format!(
-            "{} cycles, {} hit something; {} transfers answered, {} cut off, {} branches left \
-             prepared; whole again after {} ms (median), {} ms (longest); {} orphans, {} \
+            "{} cycles, {} hit something; {} transfers answered, {} cut off, {} branches or \
+             events left open; whole again after {} ms (median), {} ms (longest); {} orphans, {} \
              violations",
             self.cycles,
             self.hits,

@@ -26,9 +26,9 @@ pub struct BenchArguments {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// A strategy: same-shard, 2pc, 2pc-last-agent, lock-advisory, lock-lease, lock-redis,
-    /// lock-etcd, lock-zookeeper, or lock-naive (unsafe, to show what is lost); with options as in
-    /// 2pc:log=file,statements=one-by-one. Several with commas, or repeated; all is every safe one
-    /// whose servers are found [default: the first three].
+    /// lock-etcd, lock-zookeeper, saga-choreographed, or lock-naive (unsafe, to show what is lost);
+    /// with options as in 2pc:log=file,statements=one-by-one. Several with commas, or repeated; all
+    /// is every safe one whose servers are found [default: the first three].
     #[arg(long = "strategy", value_name = "STRATEGY")]
     pub strategies: Vec<String>,
     /// The strategy that the others are compared with [default: same-shard, or the first].

@@ -57,7 +57,7 @@ pub struct TransferArguments {
     pub amount: Amount,
     /// By which strategy: same-shard, 2pc, 2pc-last-agent, lock-advisory, lock-lease, lock-redis,
     /// lock-etcd, lock-zookeeper, lock-naive (unsafe), saga,
-    /// reservation, with options as in
+    /// saga-choreographed, reservation, with options as in
     /// 2pc:log=file,statements=one-by-one.
     #[arg(long, value_name = "STRATEGY", default_value = "2pc-last-agent")]
     pub strategy: Strategy,

@@ -43,7 +43,7 @@ pub fn run(arguments: &AuditArguments) -> Result<(), Stop> {
         }
         if report.open_promises > 0 {
             lines.push(format!(
-                "{} transfer(s) under locks, saga(s) or hold(s) have not ended; run recover",
+                "{} transfer(s) under locks, saga(s) or reservation(s) have not ended; run recover",
                 report.open_promises
             ));
         }
@@ -65,7 +65,7 @@ fn in_words(report: &AuditReport) -> String {
     lines.push(format!("all: balances {balances}, opening balances {openings}"));
     lines.push(format!(
         "{} transfer(s) were between their two effects at the snapshots, {} branch(es) prepared, {} \
-         intent(s), saga(s) or hold(s) open",
+         intent(s), saga(s), event(s) or hold(s) open",
         report.half_visible,
         report.prepared.len(),
         report.open_promises

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::cluster::{PATIENCE, warn};
 use super::{Exit, Stop};
 use crate::cli::operate::CoordinatorArguments;
+use crate::coordination::bells::Bells;
 use crate::coordination::decision_logs::DecisionLogs;
-use crate::coordination::presence::Presence;
+use crate::coordination::presence::{Presence, process_name};
 use crate::ledger::pools::PoolSettings;
-use crate::ledger::postgres::{CoordinatorContext, host_name};
+use crate::ledger::postgres::CoordinatorContext;
 use crate::shards::ShardTarget;
 use crate::shards::cluster::Cluster;
 use crate::shards::preflight::{self, Need, SchemaNeed};
@@ -56,7 +57,13 @@ pub(super) fn context(
 ) -> CoordinatorContext {
     let directory = arguments.decision_log.clone().unwrap_or_else(default_log_directory);
     let logs = DecisionLogs::new(directory, cluster.id());
-    CoordinatorContext { cluster, presence, logs, armed: arguments.armed() }
+    CoordinatorContext {
+        cluster,
+        presence,
+        logs,
+        bells: Bells::default(),
+        armed: arguments.armed(),
+    }
 }
 
 /// How one transfer, or one recovery, talks to the shards.
@@ -67,11 +74,6 @@ pub(super) fn settings(arguments: &CoordinatorArguments) -> PoolSettings {
         lock_timeout,
         patience: PoolSettings::default().patience.max(lock_timeout * 2),
     }
-}
-
-/// Who this is, for whoever reads the `coordinator` table.
-pub(super) fn process_name() -> String {
-    format!("{}:{}", host_name(), std::process::id())
 }
 
 /// `$XDG_STATE_HOME/shardbank/decisions`, or the like.

@@ -4,11 +4,11 @@ use std::io::{self, BufRead, Write};
 use std::time::{Duration, Instant};
 
 use super::cluster::{PATIENCE, required_shards, runtime};
-use super::coordinator::{context, process_name, settings};
+use super::coordinator::{context, settings};
 use super::output::print;
 use super::{Exit, Stop};
 use crate::cli::operate::{Forced, RecoverArguments};
-use crate::coordination::presence::Presence;
+use crate::coordination::presence::{Presence, process_name};
 use crate::coordination::saga;
 use crate::ledger::postgres::PostgresVerbs;
 use crate::outcome::{AbortReason, Decision, Finish, Refusal, ShardError};
@@ -171,7 +171,7 @@ fn in_words(recovered: &Recovered, took: Duration) -> String {
     );
     if recovered.credited + recovered.refunded > 0 {
         line.push_str(&format!(
-            "; {} credit(s) made that intents or sagas had promised, {} debit(s) refunded",
+            "; {} credit(s) made that intents, sagas or events had promised, {} debit(s) refunded",
             recovered.credited, recovered.refunded
         ));
     }

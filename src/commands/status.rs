@@ -124,6 +124,20 @@ fn in_words(inspection: &Inspection, cluster: crate::transfer::ClusterId) -> Str
             saga.transfer, saga.state, saga.age_s, saga.attempts
         ));
     }
+    if let Some(age) = inspection.oldest_event {
+        lines.push(format!(
+            "  events on their way: {}, the oldest for {:.1} s; relays deliver them, or recover does",
+            inspection.open_events,
+            age.as_secs_f64()
+        ));
+    }
+    for event in &inspection.parked_events {
+        lines.push(format!(
+            "    {} of transfer {} is parked, and {} later event(s) of account {} behind it: {}; see \
+             to the cause and run recover",
+            event.kind, event.transfer, event.behind, event.account, event.error
+        ));
+    }
     for prepared in ours {
         let warning = if prepared.age > OLD {
             "; it holds its locks and holds VACUUM back: run recover"

@@ -15,6 +15,7 @@ use crate::shards::ShardTarget;
 use crate::strategies::Report;
 use crate::strategies::recovery::recover;
 use crate::transfer::{IdOrigin, Transfer, TransferId};
+use crate::verbs::events::Settled;
 use crate::verbs::locking::{Claimed, Released};
 use crate::verbs::observed::{Answer, Observed, Observer, Seen, span};
 
@@ -208,9 +209,13 @@ fn in_words(answer: &Answer) -> String {
             Tombstone::InFlight => "still in flight".to_owned(),
         },
         Answer::Leg(Ok(leg)) => leg.as_ref().map_or("none stands", |_| "one stands").to_owned(),
-        Answer::Decision(Err(error)) | Answer::Tombstone(Err(error)) | Answer::Leg(Err(error)) => {
-            error.to_string()
-        }
+        Answer::Ended(Ok(None)) => "no end in sight yet".to_owned(),
+        Answer::Ended(Ok(Some(Settled::Completed))) => "completed".to_owned(),
+        Answer::Ended(Ok(Some(Settled::Refunded(why)))) => format!("refunded, {}", why.name()),
+        Answer::Decision(Err(error))
+        | Answer::Tombstone(Err(error))
+        | Answer::Leg(Err(error))
+        | Answer::Ended(Err(error)) => error.to_string(),
     };
     format!(": {text}")
 }

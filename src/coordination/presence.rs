@@ -185,3 +185,16 @@ async fn is_alive(client: &Client) -> bool {
     let sign = tokio::time::timeout(PATIENCE, client.batch_execute(""));
     !client.is_closed() && matches!(sign.await, Ok(Ok(())))
 }
+
+/// This process, as the `coordinator` table and decisions name it: host and process number.
+#[must_use]
+pub fn process_name() -> String {
+    format!("{}:{}", host_name(), std::process::id())
+}
+
+/// What this machine is called, for a person who reads the `coordinator` table. It enters messages
+/// that have no parameters, so whatever is not of `[A-Za-z0-9.-]` is left out.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || ".-".contains(*c)).collect()
+}

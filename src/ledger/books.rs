@@ -161,7 +161,7 @@ pub async fn applied_legs(client: &Client, transfers: &[Uuid]) -> Result<Vec<App
         .collect())
 }
 
-/// The transfers of which an intent, a saga or a hold is open on this shard.
+/// The transfers of which an intent, a saga, an event or a hold is open on this shard.
 ///
 /// # Errors
 /// The statement failed.
@@ -171,7 +171,8 @@ pub async fn open_promises(client: &Client) -> Result<Vec<Uuid>, Error> {
         .query(
             "select transfer_id from shardbank.intent where state = 'open' union all \
              select transfer_id from shardbank.saga where state not in ('completed', 'refunded') \
-             union all select transfer_id from shardbank.hold where state = 'held'",
+             union all select transfer_id from shardbank.hold where state = 'held' \
+             union all select transfer_id from shardbank.outbox where settled_at is null",
             &none,
         )
         .await?;

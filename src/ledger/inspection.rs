@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tokio_postgres::{Client, Error};
+use uuid::Uuid;
 
 use crate::transfer::{Epoch, TransferId};
 
@@ -47,6 +48,27 @@ pub struct Inspection {
     pub open_holds: [i64; 2],
     /// The sums of all balances and of what is held of them, in minor units.
     pub totals: [i128; 2],
+    /// Events written here that are not delivered, or not answered.
+    pub open_events: i64,
+    /// How long ago the oldest of them was written.
+    pub oldest_event: Option<Duration>,
+    /// Those of them that could not be handled and hold up what comes after; twenty at the most.
+    pub parked_events: Vec<ParkedEvent>,
+}
+
+/// An event that could not be handled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedEvent {
+    /// Of which transfer.
+    pub transfer: Uuid,
+    /// Its type, as the table spells it.
+    pub kind: String,
+    /// The account whose later events wait behind it.
+    pub account: i64,
+    /// How many those are.
+    pub behind: i64,
+    /// Why.
+    pub error: String,
 }
 
 /// A saga that has not ended.
@@ -116,7 +138,10 @@ pub async fn inspect(client: &Client) -> Result<Inspection, Error> {
                       where application_name like 'shardbank/%'), \
                     (select count(*) from shardbank.intent where state = 'open'), \
                     (select extract(epoch from clock_timestamp() - min(recorded_at))::float8 \
-                       from shardbank.intent where state = 'open')",
+                       from shardbank.intent where state = 'open'), \
+                    (select count(*) from shardbank.outbox where settled_at is null), \
+                    (select extract(epoch from clock_timestamp() - min(recorded_at))::float8 \
+                       from shardbank.outbox where settled_at is null)",
             &[],
         )
         .await?;
@@ -152,6 +177,11 @@ pub async fn inspect(client: &Client) -> Result<Inspection, Error> {
     let total = |column: usize| {
         held.get::<_, &str>(column).parse().expect("a sum of bigints is a whole number")
     };
+    let parked_events = parked_events(client).await?;
+    let age = |column| {
+        let seconds: Option<f64> = row.get(column);
+        seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))
+    };
     Ok(Inspection {
         prepared,
         open_sagas,
@@ -163,10 +193,33 @@ pub async fn inspect(client: &Client) -> Result<Inspection, Error> {
         bytes: row.get(3),
         sessions: row.get(4),
         open_intents: row.get(5),
-        oldest_intent: row
-            .get::<_, Option<f64>>(6)
-            .map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
+        oldest_intent: age(6),
+        open_events: row.get(7),
+        oldest_event: age(8),
+        parked_events,
     })
+}
+
+async fn parked_events(client: &Client) -> Result<Vec<ParkedEvent>, Error> {
+    let rows = client
+        .query(
+            "select transfer_id, type, account_id, coalesce(last_error, ''), \
+                    (select count(*) from shardbank.outbox later \
+                      where later.account_id = parked.account_id and later.settled_at is null \
+                        and later.sent_at is null and later.position > parked.position) \
+             from shardbank.outbox parked where is_parked and settled_at is null \
+             order by position limit 20",
+            &[],
+        )
+        .await?;
+    let parked = rows.iter().map(|row| ParkedEvent {
+        transfer: row.get(0),
+        kind: row.get(1),
+        account: row.get(2),
+        error: row.get(3),
+        behind: row.get(4),
+    });
+    Ok(parked.collect())
 }
 
 /// The epochs that are not closed, as shard 0 knows them.

@@ -8,19 +8,20 @@ use std::future::Future;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::sync::mpsc;
 
+use crate::coordination::bells::Bells;
 use crate::coordination::decision;
 use crate::coordination::decision_log::LogError;
 use crate::coordination::decision_logs::DecisionLogs;
-use crate::coordination::presence::Presence;
+use crate::coordination::presence::{Presence, process_name};
 use crate::fail_points::{FailPoint, Fate};
 use crate::ledger::committers::{self, Order, Work};
 use crate::ledger::messenger::Messenger;
 use crate::ledger::pools::{PoolSettings, Pools};
+use crate::ledger::relays::Role;
 use crate::ledger::{back_off, effect, leg, recovering};
 use crate::outcome::{Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone};
 use crate::shards::cluster::Cluster;
@@ -40,6 +41,8 @@ pub struct CoordinatorContext {
     pub presence: Presence,
     /// Its decision logs, where a strategy keeps one.
     pub logs: DecisionLogs,
+    /// Who of it is woken by whom.
+    pub bells: Bells,
     /// The fail point at which it is to die, or to be stopped.
     pub armed: Option<(FailPoint, Fate)>,
 }
@@ -50,6 +53,7 @@ pub struct PostgresVerbs {
     pub(super) inner: Arc<Inner>,
     committers: mpsc::Sender<Order>,
     locks: Option<(Arc<dyn LockService>, LockTerms)>,
+    pub(super) role: Role,
 }
 
 pub(super) struct Inner {
@@ -71,7 +75,7 @@ impl PostgresVerbs {
     pub fn new(context: CoordinatorContext, settings: PoolSettings) -> Self {
         let pools = Pools::new(context.cluster.clone(), context.presence.clone(), settings);
         let routing = context.cluster.routing();
-        let name = format!("{}:{}", host_name(), std::process::id());
+        let name = process_name();
         let messenger = Messenger::new(pools);
         let unfinished = Arc::default();
         let inner = Arc::new(Inner {
@@ -83,7 +87,7 @@ impl PostgresVerbs {
             unfinished,
         });
         let committers = committers::start(&inner);
-        Self { inner, committers, locks: None }
+        Self { inner, committers, locks: None, role: Role::Keeper(Arc::default()) }
     }
 
     /// The same, with somebody who grants locks.
@@ -110,28 +114,36 @@ impl PostgresVerbs {
 
     /// Hands `work` to the committers; waits only for a place in their queue.
     pub(super) async fn hand_over(&self, work: Work) {
-        let unfinished = Arc::clone(&self.inner.unfinished);
         self.committers
-            .send(Order { work, _unfinished: unfinished })
+            .send(Order { work, _unfinished: self.unfinished() })
             .await
             .expect("the committers end only after the last sender is gone");
     }
 
-    /// Waits until the committers have done all that they were given. To be called when no
-    /// transfer is being carried any more.
-    pub async fn drain(&self) {
-        while Arc::strong_count(&self.inner.unfinished) > 1 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+    /// The same verbs for somebody else.
+    pub(super) fn in_role(&self, role: Role) -> Self {
+        Self { role, ..self.clone() }
     }
-}
 
-/// What this machine is called, for a person who reads the `coordinator` table. It enters messages
-/// that have no parameters, so whatever is not of `[A-Za-z0-9.-]` is left out.
-#[must_use]
-pub fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    name.chars().filter(|c| c.is_ascii_alphanumeric() || ".-".contains(*c)).collect()
+    /// Which bells of this process it rings.
+    pub(super) fn bells(&self) -> &Bells {
+        &self.inner.context.bells
+    }
+
+    /// Its decision logs.
+    pub(super) fn logs(&self) -> &DecisionLogs {
+        &self.inner.context.logs
+    }
+
+    /// What is alone when all that was handed to others is done.
+    pub(super) fn token(&self) -> &Arc<()> {
+        &self.inner.unfinished
+    }
+
+    /// A clone of it, for whoever does something.
+    pub(super) fn unfinished(&self) -> Arc<()> {
+        Arc::clone(self.token())
+    }
 }
 
 impl Inner {

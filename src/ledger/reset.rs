@@ -24,7 +24,7 @@ use crate::verbs::{Gid, Register};
 /// Committed decisions go with their legs. What was decided against stays: a stalled coordinator
 /// must still meet it when it wakes.
 const EMPTY: &str = "truncate shardbank.leg, shardbank.intent, shardbank.saga, \
-    shardbank.hold; \
+    shardbank.outbox, shardbank.hold; \
     delete from shardbank.decision where verdict = 'commit'; \
     update shardbank.account set balance = opening_balance, held = 0, closed = false \
     where balance <> opening_balance or held <> 0 or closed;";

@@ -10,6 +10,9 @@
 //! What a register decided against stays too, a row or two each: a coordinator that stalls longer
 //! than any retention time must still meet that decision when it wakes.
 //!
+//! A transfer by events is as young as the end of its last event, and goes with its events: a relay
+//! that took one of them, and stalls, has an open coordinator.
+//!
 //! A transfer that is pruned is forgotten: its id, used again, is a new transfer's. So the
 //! retention time is how long a caller may repeat a call.
 //!

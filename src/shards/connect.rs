@@ -1,13 +1,14 @@
 //! Opening one connection, within a time, and saying in one line why it could not be opened.
 
 use std::error::Error as _;
+use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
 use rustls::CertificateError;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Client, Config, Socket};
+use tokio_postgres::{AsyncMessage, Client, Config, Socket};
 
 use super::tls;
 use crate::outcome::ShardError;
@@ -64,6 +65,44 @@ where
             tokio::spawn(async move { connection.await.is_ok() });
             Ok(client)
         }
+    }
+}
+
+/// Connects within `deadline`, listens to `channel` and calls `heard` at every notification, until
+/// the connection ends. It makes no other use of it.
+pub(super) async fn listening<T>(
+    deadline: Duration,
+    config: &Config,
+    tls: T,
+    channel: &str,
+    heard: impl Fn() + Send,
+) -> Result<(), Failure>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+    T::TlsConnect: Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    let connected = tokio::time::timeout(deadline, config.connect(tls)).await;
+    let connected = connected.map_err(|_| Failure::Timeout(deadline))?;
+    let (client, mut connection) = connected.map_err(Failure::Refused)?;
+    let hearing = async {
+        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+            if matches!(message, AsyncMessage::Notification(_)) {
+                heard();
+            }
+        }
+    };
+    let listen = format!("listen {channel}");
+    let listening = async {
+        match client.batch_execute(&listen).await {
+            Ok(()) => std::future::pending().await,
+            Err(error) => Err(Failure::Refused(error)),
+        }
+    };
+    tokio::select! {
+        failed = listening => failed,
+        () = hearing => Ok(()),
     }
 }
 

@@ -10,19 +10,21 @@ pub const SCHEMA_VERSION: i32 = 3;
 pub(super) const ACCOUNT: &str = include_str!("../../sql/ledger/account.sql");
 
 /// All other files, in the order in which they run.
-pub(super) const OTHERS: [&str; 13] = [
+pub(super) const OTHERS: [&str; 15] = [
     include_str!("../../sql/ledger/leg.sql"),
     include_str!("../../sql/coordination/decision.sql"),
     include_str!("../../sql/coordination/coordinator.sql"),
     include_str!("../../sql/coordination/intent.sql"),
     include_str!("../../sql/coordination/lease.sql"),
     include_str!("../../sql/coordination/lock_epoch.sql"),
+    include_str!("../../sql/coordination/outbox.sql"),
     include_str!("../../sql/coordination/saga.sql"),
     include_str!("../../sql/ledger/effect.sql"),
     include_str!("../../sql/ledger/fenced.sql"),
     include_str!("../../sql/ledger/saga_steps.sql"),
     include_str!("../../sql/ledger/hold.sql"),
     include_str!("../../sql/ledger/reservation.sql"),
+    include_str!("../../sql/ledger/events.sql"),
     include_str!("../../sql/ledger/shard.sql"),
 ];
 
@@ -33,7 +35,7 @@ pub(super) struct Table {
 }
 
 /// The tables of the schema.
-pub(super) const TABLES: [Table; 10] = [
+pub(super) const TABLES: [Table; 11] = [
     Table { name: "account", rights: &["select", "update"] },
     Table { name: "leg", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "decision", rights: &["select", "insert", "update", "delete", "truncate"] },
@@ -42,12 +44,13 @@ pub(super) const TABLES: [Table; 10] = [
     Table { name: "intent", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "lease", rights: &["select", "insert", "update"] },
     Table { name: "lock_epoch", rights: &["select", "insert"] },
+    Table { name: "outbox", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "saga", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "shard", rights: &["select"] },
 ];
 
 /// The functions and procedures of the schema; no name has two.
-pub(super) const ROUTINES: [&str; 24] = [
+pub(super) const ROUTINES: [&str; 32] = [
     "refuse",
     "change_balance",
     "debit",
@@ -72,6 +75,14 @@ pub(super) const ROUTINES: [&str; 24] = [
     "confirm",
     "cancel",
     "refuse_closing",
+    "event_id",
+    "debit_with_event",
+    "credit_by_event",
+    "settle_by_event",
+    "handle_events",
+    "take_events",
+    "mark_sent",
+    "put_back_events",
 ];
 
 /// What keeps an account open that has promised to take money.

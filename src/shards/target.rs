@@ -209,6 +209,27 @@ impl ShardTarget {
         };
         connected.map_err(|failure| failure.on(&self.name, self.config.get_password().is_some()))
     }
+
+    /// Connects, listens to `channel` (a name of `[a-z_]`) and calls `heard` at every notification,
+    /// until the connection ends.
+    ///
+    /// # Errors
+    /// There is no connection to listen on.
+    pub async fn listen(
+        &self,
+        channel: &str,
+        deadline: Duration,
+        heard: impl Fn() + Send,
+    ) -> Result<(), ConnectError> {
+        let deadline = self.connect_timeout.unwrap_or(deadline);
+        let listened = match &self.tls {
+            None => connect::listening(deadline, &self.config, NoTls, channel, heard).await,
+            Some(tls) => {
+                connect::listening(deadline, &self.config, tls.clone(), channel, heard).await
+            }
+        };
+        listened.map_err(|failure| failure.on(&self.name, self.config.get_password().is_some()))
+    }
 }
 
 fn new_config(user: &str, database: &str, port: u16) -> Config {

@@ -1,8 +1,8 @@
 //! What must hold at the end of every schedule.
 //!
-//! Nothing may be left prepared, and no intent open, once recovery has run to its fixed point;
-//! each transfer has both its effects or none, refunds netted; balances are what the legs say; every answer that was given is
-//! true, and asking again under the same id gives it again.
+//! Nothing may be left prepared, and no intent or event open, once recovery has run to its fixed
+//! point; each transfer has both its effects or none, refunds netted; balances are what the legs say;
+//! every answer that was given is true, and asking again under the same id gives it again.
 
 use super::fingerprint::{Table, hash_of};
 use super::network::short;
@@ -85,7 +85,7 @@ impl Inspector {
             let said = said.remove(&transfer.id.0.as_u128()).unwrap_or_default();
             let calls = self.scene.roles.iter().filter(|role| match &role.program {
                 Program::Transfer { transfer: asked, .. } => asked.id == transfer.id,
-                Program::Recovery => false,
+                Program::Recovery | Program::Relay { .. } => false,
             });
             let is_only_call = calls.count() == 1;
             let happened = self.has_happened(&settled, transfer)?;
@@ -150,6 +150,10 @@ impl Inspector {
             }
             if let Some((id, account)) = shard.accounts().find(|(_, account)| account.held != 0) {
                 return violation(format!("account {id} holds {} for nobody", account.held));
+            }
+            if let Some(event) = shard.open_events().next() {
+                let (id, kind) = (short(event.transfer.id), event.kind().name());
+                return violation(format!("{kind} of {id} is not settled after recovery"));
             }
             for (id, account) in shard.accounts() {
                 let opening = self.scene.accounts.iter().find(|(known, _)| *known == id);
@@ -239,9 +243,16 @@ fn repeat(
     programs: &mut Programs,
 ) -> Result<Outcome, Violation> {
     let transfer = Transfer { origin: IdOrigin::MayBeRepeated, ..*transfer };
-    let strategy = strategy.clone();
-    let program = Program::Transfer { strategy, transfer, max_tries: MAX_TRIES };
-    match alone(world, &program, programs)? {
+    let program = Program::Transfer { strategy: strategy.clone(), transfer, max_tries: MAX_TRIES };
+    let mut answered = alone(world, &program, programs)?;
+    if matches!(strategy, Strategy::SagaChoreographed(_))
+        && matches!(answered, Progressed::Answered(Outcome::InDoubt(_)))
+    {
+        // It waits for relays, and there are none.
+        recover_fully(world, programs)?;
+        answered = alone(world, &program, programs)?;
+    }
+    match answered {
         Progressed::Answered(outcome) => Ok(outcome),
         _ => violation("a repeated call did not answer"),
     }

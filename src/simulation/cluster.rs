@@ -3,6 +3,7 @@
 //! A call is handed over when it is first polled and answered when the scheduler has put the
 //! answer in its place. Nothing here decides anything.
 
+mod events;
 mod holds;
 mod locks;
 mod sagas;
@@ -97,6 +98,10 @@ pub enum Plant {
     CreditWithoutLeg,
     /// A hold that has expired is cancelled without asking home.
     ExpiryByItself,
+    /// What an event asks for is credited without a leg that says so.
+    EventWithoutLeg,
+    /// That a target does not answer an event is taken for its refusal.
+    RefundOnSilence,
 }
 
 /// More tries than a task ever makes.

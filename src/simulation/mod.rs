@@ -11,7 +11,9 @@
 //! and `lock_timeout`, prepared transactions, sessions that outlive their client, advisory locks
 //! of epochs; fences, intents and sagas, and that a restart forgets the closing of an intent or a saga
 //! where no later commit of the shard was waited for. Locks are granted to everybody at once ([`locking`]): a
-//! holder that was stopped past its lease is a schedule in which others go first. What is assumed
+//! holder that was stopped past its lease is a schedule in which others go first. Events are given to
+//! every relay that asks, for the same reason, and what is written of them without being waited for is
+//! forgotten like an intent's closing; a relay is a task that makes a few rounds. What is assumed
 //! is tested against real servers elsewhere. Absent: time. A message that arrives late is one that
 //! runs late; no lease runs out, because none ever excluded anybody; and recovery has no grace.
 //!
@@ -24,6 +26,7 @@
 
 pub mod check;
 pub mod cluster;
+pub mod eventing;
 pub mod explore;
 pub mod fingerprint;
 pub mod holds;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::eventing::{EventReply, EventRequest};
 use super::holds::HoldRequest;
 use super::locking::LockRequest;
 use super::sagas::SagaRequest;
@@ -56,6 +57,8 @@ pub enum Request {
     Hold(HoldRequest),
     /// Both effects of a decided reservation, by somebody else, later.
     ConfirmLater([Branch; 2]),
+    /// What transfers by events and relays ask for.
+    Event(EventRequest),
 }
 
 /// Who answers a request.
@@ -98,6 +101,7 @@ impl Request {
             Self::Locking(request) => request.target(),
             Self::Saga(request) => request.target(),
             Self::Hold(request) => request.target(),
+            Self::Event(request) => Target::Shard(request.shard()),
         }
     }
 
@@ -106,6 +110,9 @@ impl Request {
     #[must_use]
     pub const fn has_effect(&self) -> bool {
         if let Self::Locking(request) = self {
+            return request.has_effect();
+        }
+        if let Self::Event(request) = self {
             return request.has_effect();
         }
         !matches!(
@@ -126,9 +133,10 @@ impl Request {
     #[must_use]
     pub const fn timed_out(&self) -> Reply {
         match self {
-            Self::TransferLocally(..) | Self::Prepare(..) | Self::ApplyAndDecide(..) => {
-                Reply::Retry(AbortReason::LockTimeout)
-            }
+            Self::TransferLocally(..)
+            | Self::Prepare(..)
+            | Self::ApplyAndDecide(..)
+            | Self::Event(_) => Reply::Retry(AbortReason::LockTimeout),
             Self::RecordRefusal(..) | Self::Entomb(..) => Reply::InFlight,
             Self::Locking(request) => request.timed_out(),
             Self::Saga(request) => request.timed_out(),
@@ -149,6 +157,7 @@ impl Request {
             Self::Locking(request) => request.turned_away(),
             Self::Saga(request) => request.turned_away(),
             Self::Hold(request) => request.turned_away(),
+            Self::Event(request) => request.turned_away(),
             _ => None,
         }
     }
@@ -199,6 +208,8 @@ pub enum Reply {
     Sagas(Vec<(Transfer, SagaState)>),
     /// What is held.
     Holds(Vec<HoldRow>),
+    /// What is asked of events.
+    Event(EventReply),
     /// A balance.
     Balance(i64),
     /// A tombstone or refusal was placed.
@@ -291,6 +302,7 @@ impl fmt::Display for Request {
             Self::ConfirmLater([branch, _]) => {
                 write!(f, "confirm {} later", short(branch.transfer.id))
             }
+            Self::Event(request) => request.fmt(f),
         }
     }
 }

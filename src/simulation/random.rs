@@ -47,7 +47,7 @@ impl Dice {
     }
 }
 
-const CALLS: [&str; 15] = [
+const CALLS: [&str; 16] = [
     "2pc",
     "2pc:log=file",
     "2pc-last-agent",
@@ -63,6 +63,7 @@ const CALLS: [&str; 15] = [
     "saga",
     "reservation",
     "reservation:confirm=lazy",
+    "saga-choreographed",
 ];
 
 const TRANSFERS: u128 = 3;
@@ -122,6 +123,12 @@ fn shape(dice: &mut Dice) -> Shape {
             let earlier = dice.below(scene.roles.len() - 1);
             scene = scene.after(earlier);
         }
+    }
+    for _ in 0..dice.below(3) {
+        let of = |dice: &mut Dice| u16::try_from(dice.below(usize::from(shards))).expect("few");
+        let both = [of(dice), of(dice)];
+        scene = scene.relaying(processes, both);
+        processes += 1;
     }
     Shape {
         scene,

@@ -1,5 +1,6 @@
 //! What must hold at every step: rules that are checked at the moment they can be broken.
 
+use super::eventing::{EventReply, EventRequest};
 use super::holds::HoldRequest;
 use super::locking::LockRequest;
 use super::network::{Reply, Request, short};
@@ -10,6 +11,7 @@ use crate::outcome::{Decision, LegOutcome};
 use crate::strategies::ending::Order;
 use crate::transfer::{AccountId, LegKind, ShardIndex, TransferId};
 use crate::verbs::Gid;
+use crate::verbs::events::{Event, Handled, Happened, Settled};
 
 impl World {
     /// How far each account's fence is.
@@ -38,6 +40,13 @@ impl World {
     /// debit, and a refund after the credit's leg that says it never will be; a hold ends as the
     /// decision says that stands.
     pub(super) fn check_partner(&self, request: &Request, reply: &Reply) -> Result<(), Violation> {
+        if let (
+            Request::Event(EventRequest::Handle(_, events, _)),
+            Reply::Event(EventReply::Handled(handled)),
+        ) = (request, reply)
+        {
+            return events.iter().zip(handled).try_for_each(|pair| self.check_event(pair));
+        }
         if !matches!(reply, Reply::Done | Reply::Placed) {
             return Ok(());
         }
@@ -51,11 +60,13 @@ impl World {
                 self.partner_stands(branch.shard, branch.transfer.id, branch.kind, |_| true)
             }
             Request::Finish(shard, gid, Order::RollBack) => {
-                // An effect that an intent or a saga answers for is no partner of this branch:
+                // An effect that an intent, saga or event answers for is no partner of this branch:
                 // another call with the same id made it.
-                let is_other_calls = self
-                    .shards()
-                    .any(|rows| rows.intent(gid.transfer).is_some() || rows.has_saga(gid.transfer));
+                let is_other_calls = self.shards().any(|rows| {
+                    rows.intent(gid.transfer).is_some()
+                        || rows.has_saga(gid.transfer)
+                        || rows.has_event(gid.transfer)
+                });
                 match self.partner_stands(*shard, gid.transfer, gid.kind, |_| false) {
                     Ok(()) if !is_other_calls => Err(Violation(format!(
                         "{request}: rolled back while its partner is applied"
@@ -105,6 +116,30 @@ impl World {
             Some(decision) if fits(decision) => Ok(()),
             other => Err(Violation(format!("{request}: what stands is {other:?}"))),
         }
+    }
+
+    /// Of events: a credit comes after its debit and not after a refund; a transfer ends as the leg of
+    /// its credit says.
+    fn check_event(&self, (event, handled): (&Event, &Handled)) -> Result<(), Violation> {
+        let id = event.transfer.id;
+        let credit = self.outcome(id, LegKind::Credit);
+        let is_true = match handled {
+            Handled::Answered(Event { what: Happened::CreditCompleted, .. }) => {
+                credit == Some(LegOutcome::Applied)
+                    && self.outcome(id, LegKind::Debit) == Some(LegOutcome::Applied)
+                    && self.outcome(id, LegKind::Refund).is_none()
+            }
+            Handled::Settled(Some(Settled::Completed)) => credit == Some(LegOutcome::Applied),
+            Handled::Answered(_) | Handled::Settled(Some(Settled::Refunded(_))) => {
+                matches!(credit, Some(LegOutcome::Rejected(_) | LegOutcome::Empty))
+            }
+            Handled::Settled(None) => false,
+        };
+        if is_true {
+            return Ok(());
+        }
+        let (id, kind) = (short(id), event.kind().name());
+        Err(Violation(format!("{kind} of {id}: {handled:?}, but the credit's leg is {credit:?}")))
     }
 
     /// What the committed leg of this kind says, on whichever shard.

@@ -12,7 +12,7 @@ use super::scheduler::{Program, Programs};
 use super::shard::{Account, Shard};
 use super::world::{Budget, Violation, World};
 use crate::strategies::Strategy;
-use crate::transfer::{AccountId, Amount, IdOrigin, Routing, Transfer, TransferId};
+use crate::transfer::{AccountId, Amount, IdOrigin, Routing, ShardIndex, Transfer, TransferId};
 
 /// The tries of one call.
 pub const MAX_TRIES: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
@@ -33,6 +33,9 @@ impl fmt::Display for Role {
         write!(f, "process {}: ", self.process)?;
         match &self.program {
             Program::Recovery => write!(f, "recovery")?,
+            Program::Relay { shards: [first, second] } => {
+                write!(f, "relay of shard {first}, then of {second}")?;
+            }
             Program::Transfer { strategy, transfer, .. } => {
                 let Transfer { id, source, target, amount, origin } = transfer;
                 let id = short(*id);
@@ -111,6 +114,14 @@ impl Scene {
     #[must_use]
     pub fn recovering(mut self, process: usize) -> Self {
         self.roles.push(Role { process, program: Program::Recovery, follows: None });
+        self
+    }
+
+    /// Adds a relay in process `process` that makes a round on each of `shards`.
+    #[must_use]
+    pub fn relaying(mut self, process: usize, shards: [u16; 2]) -> Self {
+        let program = Program::Relay { shards: shards.map(ShardIndex) };
+        self.roles.push(Role { process, program, follows: None });
         self
     }
 

@@ -24,7 +24,9 @@ use super::network::{Reply, Request};
 use crate::outcome::Outcome;
 use crate::strategies::Strategy;
 use crate::strategies::recovery::{Recovered, recover};
-use crate::transfer::{Routing, Transfer};
+use crate::strategies::relay::round;
+use crate::strategies::saga_choreographed::BATCH;
+use crate::transfer::{Routing, ShardIndex, Transfer};
 
 /// What a task does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,11 @@ pub enum Program {
     },
     /// One pass of recovery, without any grace.
     Recovery,
+    /// One round of a relay on each of these shards, in this order.
+    Relay {
+        /// The shards.
+        shards: [ShardIndex; 2],
+    },
 }
 
 /// How a task ended.
@@ -47,7 +54,7 @@ pub enum Program {
 pub enum Ended {
     /// The transfer was answered.
     Answered(Outcome),
-    /// The pass is over.
+    /// The pass is over, or a relay has made its rounds.
     Recovered(Recovered),
     /// The protocol code came to what it calls impossible.
     Panicked,
@@ -152,6 +159,13 @@ impl Programs {
                     Ended::Answered(report.outcome)
                 }
                 Program::Recovery => Ended::Recovered(recover(&verbs, Duration::ZERO).await),
+                Program::Relay { shards } => {
+                    for shard in shards {
+                        round(&verbs, shard, BATCH).await;
+                    }
+                    // What it saw has no bearing on what can happen next.
+                    Ended::Recovered(Recovered::default())
+                }
             }
         });
         Live { future, mailbox, numbers: Table::default() }

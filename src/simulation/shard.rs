@@ -4,8 +4,9 @@
 //! order: the leg first, then the account's row, then the decision. An insert that meets an
 //! uncommitted row of the same key waits for its owner, and so does an update of a locked row.
 //! A transaction is named by the id of the statement that began it. Effects under locks are in
-//! `fenced`.
+//! `fenced`, those by events in `events`.
 
+mod events;
 mod fenced;
 mod holds;
 mod sagas;
@@ -14,6 +15,7 @@ pub use fenced::{FenceMark, IntentState};
 
 use std::collections::BTreeMap;
 
+use events::EventStep;
 use fenced::FencedStep;
 use holds::HoldStep;
 use sagas::{SagaRow, SagaStep};
@@ -23,6 +25,7 @@ use crate::outcome::{Decision, LegOutcome, Refusal, Rejection};
 use crate::strategies::ending::Order;
 use crate::transfer::{AccountId, Branch, IdOrigin, LegKind, Transfer, TransferId};
 use crate::verbs::Gid;
+use crate::verbs::events::EventType;
 use crate::verbs::locking::HolderId;
 
 /// The id of a local transaction.
@@ -97,6 +100,7 @@ enum Step {
     Fenced(FencedStep),
     Saga(SagaStep),
     Hold(HoldStep),
+    Event(EventStep),
 }
 
 enum Stop {
@@ -113,6 +117,7 @@ pub struct Shard {
     prepared: Vec<(Gid, Transaction)>,
     intents: BTreeMap<TransferId, (Transfer, IntentState)>,
     sagas: BTreeMap<TransferId, SagaRow>,
+    outbox: BTreeMap<(TransferId, EventType), events::Row>,
 }
 
 impl Shard {
@@ -249,6 +254,7 @@ impl Shard {
             Step::Fenced(step) => return self.fenced_step(transaction, step),
             Step::Saga(step) => return self.saga_step(transaction, step),
             Step::Hold(step) => return self.hold_step(transaction, step),
+            Step::Event(step) => return self.event_step(transaction, step),
         }
         Ok(())
     }
@@ -274,6 +280,7 @@ impl Shard {
             Request::Locking(request) => self.answer_locking(request),
             Request::Saga(request) => self.answer_saga(request),
             Request::Hold(_) => Reply::Holds(self.listed_holds()),
+            Request::Event(request) => self.answer_event(request),
             _ => unreachable!("the cluster answers {request} itself"),
         }
     }
@@ -382,6 +389,7 @@ fn steps(request: &Request) -> Option<Vec<Step>> {
         Request::Locking(request) => return fenced::steps(request),
         Request::Saga(request) => return sagas::steps(request),
         Request::Hold(request) => return holds::steps(request),
+        Request::Event(request) => return events::steps(request),
         _ => return None,
     })
 }

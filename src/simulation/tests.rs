@@ -1,3 +1,4 @@
+mod events;
 mod locks;
 mod planted;
 mod reservations;

@@ -8,7 +8,7 @@
 use crate::outcome::{
     AbortReason, Decision, Finish, LegOutcome, Outcome, Refusal, ShardError, StandingLeg, Tombstone,
 };
-use crate::strategies::{Try, promises};
+use crate::strategies::{Try, promises, saga_choreographed};
 use crate::transfer::{Branch, ShardIndex};
 use crate::verbs::{DecisionKey, Gid, StrategyVerbs, Verbs};
 
@@ -76,14 +76,17 @@ pub fn answer_of(leg: &StandingLeg, branch: &Branch) -> Outcome {
 }
 
 /// The first answer, where `leg` stands in the way of `branch`. A debit that was made under locks,
-/// or by a saga, is half of one: another call with this id owes the credit, and may yet have to
-/// refund it. So the promise is kept first.
+/// by a saga or by events, is half of one: another call with this id owes the credit, and may yet
+/// have to refund it. So the promise is kept first.
 pub async fn answer_standing<V: StrategyVerbs>(
     verbs: &V,
     leg: &StandingLeg,
     branch: &Branch,
 ) -> Outcome {
     match (answer_of(leg, branch), promises::behind(leg, branch)) {
+        (Outcome::Committed, _) if saga_choreographed::promises_more(leg, branch) => {
+            saga_choreographed::keep(verbs, &branch.transfer).await
+        }
         (Outcome::Committed, Some(promise)) => {
             promises::answer(verbs, &branch.transfer, promise, promises::ON_BEHALF).await
         }

@@ -11,9 +11,12 @@ pub mod lock_naive;
 mod lock_pair;
 pub mod name;
 pub mod promises;
+mod recovered;
 pub mod recovery;
+pub mod relay;
 pub mod reservation;
 pub mod saga;
+pub mod saga_choreographed;
 pub mod same_shard;
 pub mod two_phase;
 pub mod two_phase_last_agent;
@@ -25,6 +28,7 @@ pub use distributed_locks::{DistributedLocks, LockServiceName};
 pub use lock_naive::LockNaive;
 pub use reservation::Reservation;
 pub use saga::Saga;
+pub use saga_choreographed::SagaChoreographed;
 pub use same_shard::SameShard;
 pub use two_phase::TwoPhase;
 pub use two_phase_last_agent::TwoPhaseLastAgent;
@@ -104,6 +108,8 @@ pub enum Strategy {
     Saga(Saga),
     /// Holds on both accounts, a decision, then both effects or none.
     Reservation(Reservation),
+    /// Two commits that follow each other by events.
+    SagaChoreographed(SagaChoreographed),
 }
 
 impl Strategy {
@@ -118,6 +124,7 @@ impl Strategy {
             Self::LockNaive(_) => lock_naive::NAME,
             Self::Saga(strategy) => strategy.name(),
             Self::Reservation(strategy) => strategy.name(),
+            Self::SagaChoreographed(strategy) => strategy.name(),
         }
     }
 
@@ -143,6 +150,7 @@ impl Strategy {
             | Self::TwoPhase(_)
             | Self::TwoPhaseLastAgent(_)
             | Self::Saga(_)
+            | Self::SagaChoreographed(_)
             | Self::Reservation(_) => None,
         }
     }
@@ -172,6 +180,9 @@ impl Strategy {
             Self::LockNaive(strategy) => carry_out(strategy, verbs, transfer, max_tries).await,
             Self::Saga(strategy) => carry_out(strategy, verbs, transfer, max_tries).await,
             Self::Reservation(strategy) => carry_out(strategy, verbs, transfer, max_tries).await,
+            Self::SagaChoreographed(strategy) => {
+                carry_out(strategy, verbs, transfer, max_tries).await
+            }
         }
     }
 }

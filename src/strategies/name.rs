@@ -1,6 +1,7 @@
 //! A strategy as the command line and the files spell it: `2pc:log=file,statements=one-by-one`.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,8 +10,9 @@ use crate::strategies::distributed_locks::OneShard;
 use crate::strategies::reservation::Confirm;
 use crate::strategies::two_phase::{Ack, Log, Visit};
 use crate::strategies::{
-    DistributedLocks, LockNaive, LockServiceName, Reservation, Saga, SameShard, Strategy, TwoPhase,
-    TwoPhaseLastAgent, lock_naive, reservation, saga, same_shard, two_phase, two_phase_last_agent,
+    DistributedLocks, LockNaive, LockServiceName, Reservation, Saga, SagaChoreographed, SameShard,
+    Strategy, TwoPhase, TwoPhaseLastAgent, lock_naive, reservation, saga, saga_choreographed,
+    same_shard, two_phase, two_phase_last_agent,
 };
 use crate::verbs::Statements;
 
@@ -20,7 +22,8 @@ pub enum UnknownStrategy {
     /// No such strategy.
     #[error(
         "unknown strategy {0:?}; there are: same-shard, 2pc, 2pc-last-agent, lock-advisory, \
-         lock-lease, lock-redis, lock-etcd, lock-zookeeper, lock-naive, saga, reservation"
+         lock-lease, lock-redis, lock-etcd, lock-zookeeper, lock-naive, saga, \
+         saga-choreographed, reservation"
     )]
     Name(String),
     /// No such option, or no such value of it.
@@ -39,6 +42,7 @@ const TWO_PHASE_OPTIONS: &str = "log=table|file, statements=one-message|pipeline
                                  ack=completed|early, visit=fixed-order|parallel";
 const LOCK_OPTIONS: &str = "one-shard=locked|local";
 const RESERVATION_OPTIONS: &str = "confirm=completed|lazy, hold=SECONDS (0.1 to 86400)";
+const EVENT_OPTIONS: &str = "batch=1..1000, poll=1..60000 (milliseconds), notify=on|off";
 const LAST_AGENT_OPTIONS: &str = "statements=one-message|pipelined|one-by-one, ack=completed|early";
 
 fn statements(value: &str) -> Option<Statements> {
@@ -110,6 +114,17 @@ impl FromStr for Strategy {
                     })?;
                 }
                 Ok(Self::TwoPhaseLastAgent(strategy))
+            }
+            saga_choreographed::NAME => {
+                let mut strategy = SagaChoreographed::default();
+                for option in options {
+                    event_option(&mut strategy, option).ok_or_else(|| UnknownStrategy::Option {
+                        strategy: saga_choreographed::NAME,
+                        option: option.to_owned(),
+                        known: EVENT_OPTIONS,
+                    })?;
+                }
+                Ok(Self::SagaChoreographed(strategy))
             }
             other => {
                 let of_name = |service: &LockServiceName| service.strategy() == other;
@@ -203,6 +218,38 @@ fn reservation_option(strategy: &mut Reservation, option: &str) -> Option<()> {
     Some(())
 }
 
+fn event_option(strategy: &mut SagaChoreographed, option: &str) -> Option<()> {
+    let relays = &mut strategy.relays;
+    match option.split_once('=')? {
+        ("batch", value) => {
+            relays.batch = value.parse().ok().filter(|batch: &NonZeroU32| batch.get() <= 1000)?;
+        }
+        ("poll", value) => {
+            let poll = value.parse().ok().filter(|poll| (1..=60_000).contains(poll))?;
+            relays.poll = Duration::from_millis(poll);
+        }
+        ("notify", "on") => relays.notifies = true,
+        ("notify", "off") => relays.notifies = false,
+        _ => return None,
+    }
+    Some(())
+}
+
+fn event_options(strategy: &SagaChoreographed) -> String {
+    let (relays, usual) = (strategy.relays, SagaChoreographed::default().relays);
+    let mut options = Vec::new();
+    if relays.batch != usual.batch {
+        options.push(format!("batch={}", relays.batch));
+    }
+    if relays.poll != usual.poll {
+        options.push(format!("poll={}", relays.poll.as_millis()));
+    }
+    if relays.notifies != usual.notifies {
+        options.push(format!("notify={}", if relays.notifies { "on" } else { "off" }));
+    }
+    options.join(",")
+}
+
 impl Strategy {
     /// The options that differ from the defaults, as they would be typed; empty where none does.
     #[must_use]
@@ -216,6 +263,7 @@ impl Strategy {
                     .then(|| format!("hold={}", hold.as_secs_f64()));
                 return lazy.into_iter().chain(hold).collect::<Vec<_>>().join(",");
             }
+            Self::SagaChoreographed(strategy) => return event_options(strategy),
             Self::DistributedLocks(strategy) => {
                 return match strategy.one_shard {
                     OneShard::Locked => String::new(),
@@ -272,6 +320,8 @@ mod tests {
             "saga",
             "reservation",
             "reservation:confirm=lazy,hold=0.5",
+            "saga-choreographed",
+            "saga-choreographed:batch=7,poll=3,notify=on",
         ] {
             let strategy: Strategy = text.parse().expect(text);
             assert_eq!(strategy.to_string(), text);
@@ -305,6 +355,8 @@ mod tests {
             "lock-etcd:x=1",
             "reservation:hold=-1",
             "reservation:hold=nan",
+            "saga-choreographed:batch=0",
+            "saga-choreographed:poll=0",
         ] {
             let error = text.parse::<Strategy>().expect_err(text).to_string();
             assert!(error.contains("it has:"), "{error}");

@@ -1,5 +1,5 @@
 //! What strategies share that make the debit first and owe the credit: those under locks, and
-//! sagas.
+//! sagas. (One by events shares its refusals; its promise is an event, which relays keep.)
 //!
 //! A debit that is made is a promise: credit the target, or refund the source. It is kept by
 //! whoever finds it open: the next holder of a lock, another orchestrator, recovery, a repeated
@@ -13,7 +13,7 @@ use crate::outcome::{
     AbortReason, Attempt, LegOutcome, Outcome, Refusal, Rejection, ShardError, StandingLeg,
     Tombstone,
 };
-use crate::strategies::{LockServiceName, Try, ending, saga};
+use crate::strategies::{LockServiceName, Try, ending, saga, saga_choreographed};
 use crate::transfer::{Branch, LegKind, Transfer};
 use crate::verbs::StrategyVerbs;
 
@@ -53,7 +53,9 @@ impl Promise {
 /// keep the promise of one.
 #[must_use]
 pub fn asks_no_register(leg: &StandingLeg) -> bool {
-    leg.strategy == ON_BEHALF || Promise::of(&leg.strategy).is_some()
+    leg.strategy == ON_BEHALF
+        || leg.strategy == saga_choreographed::NAME
+        || Promise::of(&leg.strategy).is_some()
 }
 
 /// The promise that `leg`, which is applied and stands for `branch`, may be all that there is of:

@@ -17,12 +17,12 @@
 //! | abort | yes | | `ROLLBACK PREPARED`, and a tombstone, so that no late attempt runs |
 //! | abort in a table | gone since | applied | heuristic damage: somebody committed it by hand |
 //! | abort in a file | gone since | applied | a later call with the same id went through |
-//! | abort in a table | gone since | applied under locks, or by a saga | so did another, which asks no register |
+//! | abort in a table | gone since | applied under locks, by a saga or by events | so did another, which asks no register |
 //! | register silent | any | any | in doubt; listed; never guessed |
 //!
-//! Then it keeps the promises of open intents, as whoever comes next under a lock would, and drives
-//! the sagas that nobody drives: `promises`, `saga`. And it ends the holds whose time, or whose
-//! coordinator's, is over: `reservation`.
+//! Then it keeps the promises of open intents, as whoever comes next under a lock would, drives the
+//! sagas that nobody drives, and delivers the events that relays have left: `promises`, `saga`,
+//! `relay`. And it ends the holds whose time, or whose coordinator's, is over: `reservation`.
 //!
 //! A branch can turn up after a pass: its `PREPARE` was still waiting for a row when the shard
 //! was listed. It is prepared, therefore named, therefore found by the next pass.
@@ -36,87 +36,16 @@ use crate::fail_points::FailPoint;
 use crate::outcome::{AbortReason, Decision, Finish, LegOutcome, Refusal, ShardError, Tombstone};
 use crate::strategies::ending::{self, Order};
 use crate::strategies::promises::{self, Kept, Promise};
-use crate::strategies::{reservation, saga};
-use crate::transfer::{Epoch, ShardIndex, TransferId};
+pub use crate::strategies::recovered::Recovered;
+use crate::strategies::{relay, reservation, saga};
+use crate::transfer::{Epoch, ShardIndex};
+use crate::verbs::events::OpenEvent;
 use crate::verbs::locking::{Concerning, Intent};
 use crate::verbs::saga::Owner;
 use crate::verbs::{Gid, Liveness, PreparedBranch, Register, StrategyVerbs};
 
 /// What the legs that recovery writes are recorded under.
 const NAME: &str = promises::ON_BEHALF;
-
-/// What one pass did and what it left.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recovered {
-    /// Branches committed.
-    pub committed: u64,
-    /// Branches rolled back.
-    pub rolled_back: u64,
-    /// Of those, branches of coordinators that were alive: merely slow. The price that timeouts
-    /// ask of two-phase commit.
-    pub false_aborts: u64,
-    /// Branches of live coordinators whose register was asked: recovery and the coordinator raced
-    /// for them.
-    pub raced: u64,
-    /// Young branches, intents and sagas, and unexpired holds, of live coordinators, left alone.
-    pub in_flight: u64,
-    /// Credits made that intents and sagas had promised.
-    pub credited: u64,
-    /// Debits made good whose targets refused the credit.
-    pub refunded: u64,
-    /// Holds whose transfers are there now.
-    pub confirmed: u64,
-    /// Holds given up: expired, or of a dead coordinator.
-    pub cancelled: u64,
-    /// Intents, sagas and holds that stay open because a shard is away or somebody is at it, and
-    /// why.
-    pub owed: Vec<(TransferId, ShardError)>,
-    /// Sagas that were given up after too many attempts, and what the last one met. They wait for an
-    /// operator.
-    pub given_up: Vec<(TransferId, String)>,
-    /// Dead coordinators of whom nothing is left on any shard any more.
-    pub closed_epochs: Vec<Epoch>,
-    /// Branches that stay prepared because their register is silent, and why.
-    pub in_doubt: Vec<(ShardIndex, Gid, ShardError)>,
-    /// Branches whose shard did not do what it was told, and why. The next pass sees them again.
-    pub unfinished: Vec<(ShardIndex, Gid)>,
-    /// Branches on which somebody acted against the verdict.
-    pub damage: Vec<(ShardIndex, Gid, Decision)>,
-    /// Shards that did not answer.
-    pub unreachable: Vec<ShardError>,
-}
-
-impl Recovered {
-    /// Whether every shard was seen and nothing of a dead coordinator is left on any.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.in_doubt.is_empty()
-            && self.owed.is_empty()
-            && self.unfinished.is_empty()
-            && self.damage.is_empty()
-            && self.unreachable.is_empty()
-    }
-
-    /// Adds what another pass, or another shard, did.
-    pub fn merge(&mut self, other: Self) {
-        self.committed += other.committed;
-        self.rolled_back += other.rolled_back;
-        self.false_aborts += other.false_aborts;
-        self.raced += other.raced;
-        self.in_flight += other.in_flight;
-        self.credited += other.credited;
-        self.refunded += other.refunded;
-        self.confirmed += other.confirmed;
-        self.cancelled += other.cancelled;
-        self.owed.extend(other.owed);
-        self.given_up.extend(other.given_up);
-        self.closed_epochs.extend(other.closed_epochs);
-        self.in_doubt.extend(other.in_doubt);
-        self.unfinished.extend(other.unfinished);
-        self.damage.extend(other.damage);
-        self.unreachable.extend(other.unreachable);
-    }
-}
 
 /// One pass over all shards. Branches of live coordinators that are younger than `grace` are
 /// left alone.
@@ -198,7 +127,46 @@ async fn recover_shard<V: StrategyVerbs>(
     keep_promises(verbs, shard, &mut living, grace, &mut recovered).await;
     saga::resume(verbs, shard, owner, dead, grace, &mut recovered).await;
     reservation::sweep(verbs, shard, &mut living, grace, &mut recovered).await;
+    relay_events(verbs, shard, &mut living, grace, &mut recovered).await;
     recovered
+}
+
+/// Carries the open events of a shard to the ends of their transfers.
+async fn relay_events<V: StrategyVerbs>(
+    verbs: &V,
+    shard: ShardIndex,
+    living: &mut Living<'_>,
+    grace: Duration,
+    recovered: &mut Recovered,
+) {
+    // Whoever delivers what another may be pruning must be seen to be alive.
+    let open = match verbs.epoch().await {
+        Ok(_) => verbs.open_events(shard).await,
+        Err(error) => Err(error),
+    };
+    let (open, good_until) = match open {
+        Ok(open) => open,
+        Err(error) => {
+            recovered.unreachable.push(error);
+            return;
+        }
+    };
+    if !open.is_empty() {
+        // Nothing has been done yet; another pass will see the same.
+        verbs.reached(FailPoint::RecoveryEventsListed).await;
+    }
+    let mut left = Vec::new();
+    for OpenEvent { event, epoch, age } in open {
+        if age < grace && living.has(verbs, epoch).await {
+            recovered.in_flight += 1;
+        } else {
+            left.push(event);
+        }
+    }
+    let (settled, owed) = relay::settle_all(verbs, left, good_until).await;
+    recovered.credited += settled.completed;
+    recovered.refunded += settled.refunded;
+    recovered.owed.extend(owed);
 }
 
 /// Finishes the open intents of a shard.

@@ -10,10 +10,12 @@
 //! *known*: that it happened, that it did not, or that nobody can tell. Absent here: SQL,
 //! connections, clocks.
 
+pub mod events;
 pub mod gid;
 pub mod holding;
 pub mod locking;
 pub mod observed;
+mod observed_events;
 mod observed_holds;
 mod observed_locks;
 mod observed_sagas;
@@ -93,9 +95,15 @@ pub enum Liveness {
 }
 
 /// Everything that a strategy may ask: what all of them share, and what each family adds.
-pub trait StrategyVerbs: locking::LockVerbs + saga::SagaVerbs + holding::HoldVerbs {}
+pub trait StrategyVerbs:
+    locking::LockVerbs + saga::SagaVerbs + events::EventVerbs + holding::HoldVerbs
+{
+}
 
-impl<V: locking::LockVerbs + saga::SagaVerbs + holding::HoldVerbs> StrategyVerbs for V {}
+impl<V> StrategyVerbs for V where
+    V: locking::LockVerbs + saga::SagaVerbs + events::EventVerbs + holding::HoldVerbs
+{
+}
 
 /// What shards, and what outlives a coordinator, can be asked to do.
 ///

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::events::Settled;
 use super::locking::{Claimed, LockError, Released};
 pub use super::step::{Phase, Step};
 use super::{DecisionKey, Gid, Liveness, Preparation, PreparedBranch, Register, Statements, Verbs};
@@ -55,6 +56,8 @@ pub enum Answer {
     Locked(Result<i64, LockError>),
     /// To giving a lock back.
     Released(Result<Released, LockError>),
+    /// To a wait for a transfer's end.
+    Ended(Result<Option<Settled>, ShardError>),
     /// There is nothing to answer.
     None,
 }

@@ -67,6 +67,16 @@ pub enum Step {
     Cancel,
     /// Open holds, listed.
     ListHolds,
+    /// A debit with its event.
+    DebitWithEvent,
+    /// The end of a transfer, waited for.
+    AwaitEnd,
+    /// An event, read.
+    ReadEvent,
+    /// An event, handled by its addressee.
+    HandleEvent,
+    /// An event, noted as handled.
+    MarkSent,
 }
 
 /// The part of a protocol that a step belongs to.
@@ -95,11 +105,13 @@ pub enum Phase {
     Release,
     /// Making a debit good.
     Compensate,
+    /// Waiting until events were delivered and answered.
+    Deliver,
 }
 
 impl Phase {
     /// All of them, in protocol order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Local,
         Self::Reserve,
         Self::Prepare,
@@ -111,6 +123,7 @@ impl Phase {
         Self::Work,
         Self::Release,
         Self::Compensate,
+        Self::Deliver,
     ];
 
     /// As files spell it.
@@ -128,6 +141,7 @@ impl Phase {
             Self::Work => "work",
             Self::Release => "release",
             Self::Compensate => "compensate",
+            Self::Deliver => "deliver",
         }
     }
 }
@@ -162,9 +176,11 @@ impl Step {
             | Self::Credit
             | Self::CompleteSaga
             | Self::ClaimSagas
-            | Self::PostponeSaga => Phase::Work,
+            | Self::PostponeSaga
+            | Self::DebitWithEvent => Phase::Work,
             Self::Unlock => Phase::Release,
             Self::Refund | Self::Cancel => Phase::Compensate,
+            Self::AwaitEnd | Self::ReadEvent | Self::HandleEvent | Self::MarkSent => Phase::Deliver,
         }
     }
 
@@ -204,6 +220,11 @@ impl Step {
             Self::ConfirmLater => "confirm handed to the committers",
             Self::Cancel => "cancel",
             Self::ListHolds => "open holds listed",
+            Self::DebitWithEvent => "debit and event in one transaction",
+            Self::AwaitEnd => "relays at work",
+            Self::ReadEvent => "event read",
+            Self::HandleEvent => "event handled",
+            Self::MarkSent => "event noted as sent",
         }
     }
 }

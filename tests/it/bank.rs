@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use shardbank::coordination::bells::Bells;
 use shardbank::coordination::decision_logs::DecisionLogs;
 use shardbank::coordination::presence::Presence;
 use shardbank::ledger::pools::PoolSettings;
@@ -122,6 +123,7 @@ impl Bank {
             logs: DecisionLogs::new(self.log_directory(), cluster.id()),
             presence: presence.expect("an epoch"),
             cluster,
+            bells: Bells::default(),
             armed: None,
         };
         let verbs = PostgresVerbs::new(context.clone(), settings);

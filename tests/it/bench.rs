@@ -204,7 +204,8 @@ fn one_client_pays_the_flushes_that_each_protocol_needs() {
     let place = Place::new();
     let output = place.run(
         "bench -t 150 -c 1 -w 0.1 --runs 1 -q --strategy same-shard --strategy 2pc \
-         --strategy 2pc:log=file --strategy 2pc-last-agent --strategy saga",
+         --strategy 2pc:log=file --strategy 2pc-last-agent --strategy saga \
+         --strategy saga-choreographed --strategy reservation",
     );
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     for row in place.results().summary() {
@@ -213,11 +214,14 @@ fn one_client_pays_the_flushes_that_each_protocol_needs() {
             // That a saga is completed goes to the disk with whatever comes next.
             ("saga", _) => 2.0,
             ("2pc-last-agent", _) => 3.0,
+            ("saga-choreographed", _) => 2.0,
             _ => 5.0,
         };
-        // Background processes flush now and then on their own account.
+        // Background processes flush now and then on their own account: also what nobody waits for,
+        // which is 5 of the 7 commits by events.
+        let own = if row["strategy"] == "saga-choreographed" { 2.0 } else { 0.5 };
         let flushes = number(&row, "wal_flushes_per_transfer");
-        assert!((needed..needed + 0.5).contains(&flushes), "{row:?}");
+        assert!((needed..needed + own).contains(&flushes), "{row:?}");
     }
 }
 

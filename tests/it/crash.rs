@@ -24,24 +24,23 @@ pub struct Order {
 impl Order {
     /// An order that comes past where `needs` must be met.
     pub fn meeting(bank: &Bank, strategy: &'static str, needs: Needs) -> Self {
-        let source = match needs {
-            Needs::RefusalAtSource => bank::missing_account(0),
-            _ => bank.account(0, 0),
-        };
+        let source = bank.account(0, 0);
         let target = match needs {
             Needs::OneShard => bank.account(0, 1),
-            Needs::Refusal | Needs::RefusalAtTarget => bank::missing_account(1),
+            Needs::Refusal => bank::missing_account(1),
             Needs::Success
             | Needs::OneByOne
             | Needs::Leftover
             | Needs::Intent
             | Needs::Saga
             | Needs::Hold
-            | Needs::RefusalAtSource
+            | Needs::Event
+            | Needs::Poverty
             | Needs::Naive
             | Needs::Finished => bank.account(1, 0),
         };
-        let transfer = bank::transfer(source, target, AMOUNT);
+        let amount = if needs == Needs::Poverty { 1_000 * OPENING_BALANCE } else { AMOUNT };
+        let transfer = bank::transfer(source, target, amount);
         Self { strategy, transfer }
     }
 
@@ -115,12 +114,7 @@ async fn die_at(bank: &Bank, point: FailPoint, strategy: &'static str, origin: I
     let Recipe { dangling, repeated, .. } = recipe(point);
     let mut order = Order::meeting(bank, strategy, point.needs());
     order.transfer.origin = origin;
-    // An account that is there.
-    let (watched, sign) = match point.needs() {
-        Needs::RefusalAtSource => (order.transfer.target, 1),
-        _ => (order.transfer.source, -1),
-    };
-    let before = bank.balance(watched).await;
+    let before = bank.balance(order.transfer.source).await;
 
     let doomed = if of_recovery(point) {
         let leaving = leaves_undecided(strategy);
@@ -151,7 +145,7 @@ async fn die_at(bank: &Bank, point: FailPoint, strategy: &'static str, origin: I
     }
     assert_settled(bank, &order.transfer, now_committed, &context).await;
     let moved = if now_committed { AMOUNT } else { 0 };
-    assert_eq!(bank.balance(watched).await, before + sign * moved, "{context}");
+    assert_eq!(bank.balance(order.transfer.source).await, before - moved, "{context}");
     assert_eq!(order.again(bank).await.status.code(), answer.status.code(), "{context}");
 }
 
@@ -165,13 +159,18 @@ fn leaves_undecided(strategy: &str) -> FailPoint {
         FailPoint::SagaDebited
     } else if strategy == "reservation" {
         FailPoint::ReservationAllHeld
+    } else if strategy == "saga-choreographed" {
+        FailPoint::EventsTaken
     } else {
         FailPoint::TwoPhaseAllPrepared
     }
 }
 
 fn of_recovery(point: FailPoint) -> bool {
-    matches!(point.needs(), Needs::Leftover | Needs::Intent | Needs::Saga | Needs::Hold)
+    matches!(
+        point.needs(),
+        Needs::Leftover | Needs::Intent | Needs::Saga | Needs::Hold | Needs::Event
+    )
 }
 
 /// Kills it everywhere, its ids now given by the caller, now made by the tool.
@@ -261,6 +260,10 @@ deaths! {
     every_death_of_the_recovery_of_advisory_locks_is_recovered_from:
         "lock-advisory", recovering: true;
     every_death_of_the_recovery_of_leases_is_recovered_from: "lock-lease", recovering: true;
+    every_death_of_a_saga_by_events_is_recovered_to_its_verdict:
+        "saga-choreographed", recovering: false;
+    every_death_of_the_recovery_of_events_is_recovered_from:
+        "saga-choreographed", recovering: true;
     every_death_of_the_recovery_of_2pc_is_recovered_from: "2pc", recovering: true;
     every_death_of_the_recovery_of_2pc_with_a_file_is_recovered_from:
         "2pc:log=file", recovering: true;

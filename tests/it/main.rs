@@ -21,6 +21,10 @@ mod doomed;
 #[cfg(test)]
 mod effects;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
+mod events_relayed;
+#[cfg(test)]
 mod forcing;
 #[cfg(test)]
 mod half_visible;

@@ -17,7 +17,8 @@ use crate::bench::plan::{Plan, Surroundings};
 use crate::cli::bench::{BenchArguments, BenchCommand};
 use crate::config::to_toml;
 use crate::strategies::{
-    LockServiceName, reservation, saga, same_shard, two_phase, two_phase_last_agent,
+    LockServiceName, reservation, saga, saga_choreographed, same_shard, two_phase,
+    two_phase_last_agent,
 };
 use folder::{Exports, Folder};
 use layers::Wanted;
@@ -90,6 +91,7 @@ fn expand(wanted: &mut Wanted, arguments: &BenchArguments) -> Vec<(String, Strin
             Some(reason) => skipped.push((name, reason)),
         }
     }
+    all.push(saga_choreographed::NAME.to_owned());
     all.retain(|name| !strategies.contains(name));
     strategies.splice(place..=place, all);
     skipped

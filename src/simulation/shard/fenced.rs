@@ -118,6 +118,7 @@ impl Shard {
                 *is_durable = true;
             }
         }
+        self.flush_events();
     }
 
     /// A restart: what was not waited for until it was durable is gone.
@@ -128,6 +129,7 @@ impl Shard {
                 *state = IntentState::Open;
             }
         }
+        self.forget_lazy_events();
     }
 
     fn account(&mut self, id: AccountId) -> Result<&mut Account, Stop> {

@@ -56,6 +56,25 @@ fn a_finisher_that_credits_without_the_leg_is_caught() {
     assert!(failure.violation.0.contains("its legs say"), "{failure}");
 }
 
+const EVENTS: &str = "saga-choreographed";
+
+#[test]
+fn an_event_that_is_credited_without_the_leg_is_caught() {
+    let plain = scene(EVENTS, 100, Budget::NONE).recovering(1);
+    assert_eq!(every_schedule(&plain, &[]).map_err(|failure| failure.to_string()).err(), None);
+    let failure = caught(&plain.planting(Plant::EventWithoutLeg));
+    assert!(failure.violation.0.contains("but the credit's leg is None"), "{failure}");
+}
+
+#[test]
+fn a_refund_because_no_answer_came_is_caught() {
+    let budget = Budget { faults: 1, ..Budget::NONE };
+    let plain = scene(EVENTS, 100, budget).recovering(1);
+    assert_eq!(every_schedule(&plain, &[]).map_err(|failure| failure.to_string()).err(), None);
+    let failure = caught(&plain.planting(Plant::RefundOnSilence));
+    assert!(failure.violation.0.contains("but the credit's leg is"), "{failure}");
+}
+
 #[test]
 fn locks_that_are_believed_in_lose_half_a_transfer_with_their_holder() {
     let failure = caught(&scene("lock-naive", 100, ONE_CRASH));

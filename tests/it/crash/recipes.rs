@@ -21,10 +21,12 @@ pub const STRATEGIES: &[&str] = &[
     "lock-etcd",
     "lock-zookeeper",
     "saga",
+    "saga-choreographed",
     "reservation",
     "reservation:confirm=lazy",
 ];
 
+const EVENTS: &[&str] = &["saga-choreographed"];
 const RESERVATIONS: &[&str] = &["reservation", "reservation:confirm=lazy"];
 const PIPELINED: &[&str] = &["2pc", "2pc:log=file"];
 const ONE_BY_ONE: &[&str] = &["2pc:statements=one-by-one", "2pc:log=file,statements=one-by-one"];
@@ -92,6 +94,11 @@ pub fn recipe(point: FailPoint) -> Recipe {
         P::LocksRefused | P::LocksRefusalRecorded => (LOCKS, 0..=0, Refused),
         // Recovery takes no lock, so whose it was makes no difference to it.
         P::RecoveryIntentsListed => (&["lock-advisory", "lock-lease"], 0..=0, Committed),
+        P::EventsStarted | P::EventsDebited | P::EventsTaken => (EVENTS, 0..=0, Committed),
+        P::EventsCredited | P::EventsSettled | P::EventsCompleted => (EVENTS, 0..=0, Committed),
+        P::EventsRejected | P::EventsRefunded => (EVENTS, 0..=0, Refused),
+        P::EventsRefused | P::EventsRefusalRecorded => (EVENTS, 0..=0, Refused),
+        P::RecoveryEventsListed => (EVENTS, 0..=0, Committed),
         P::SagaStarted | P::SagaDebited | P::SagaCredited | P::SagaCompleted => {
             (&["saga"], 0..=0, Committed)
         }
