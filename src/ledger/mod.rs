@@ -3,6 +3,7 @@
 
 mod back_off;
 pub mod books;
+pub mod box_office;
 mod committers;
 pub mod effect;
 pub mod fenced;
@@ -15,3 +16,4 @@ pub mod postgres;
 mod postgres_locks;
 pub mod recovering;
 pub mod reset;
+pub mod seat;

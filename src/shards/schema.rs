@@ -10,7 +10,7 @@ pub const SCHEMA_VERSION: i32 = 2;
 pub(super) const ACCOUNT: &str = include_str!("../../sql/ledger/account.sql");
 
 /// All other files, in the order in which they run.
-pub(super) const OTHERS: [&str; 9] = [
+pub(super) const OTHERS: [&str; 11] = [
     include_str!("../../sql/ledger/leg.sql"),
     include_str!("../../sql/coordination/decision.sql"),
     include_str!("../../sql/coordination/coordinator.sql"),
@@ -19,6 +19,8 @@ pub(super) const OTHERS: [&str; 9] = [
     include_str!("../../sql/coordination/lock_epoch.sql"),
     include_str!("../../sql/ledger/effect.sql"),
     include_str!("../../sql/ledger/fenced.sql"),
+    include_str!("../../sql/ledger/seat.sql"),
+    include_str!("../../sql/ledger/sale.sql"),
     include_str!("../../sql/ledger/shard.sql"),
 ];
 
@@ -29,7 +31,7 @@ pub(super) struct Table {
 }
 
 /// The tables of the schema.
-pub(super) const TABLES: [Table; 8] = [
+pub(super) const TABLES: [Table; 10] = [
     Table { name: "account", rights: &["select", "update"] },
     Table { name: "leg", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "decision", rights: &["select", "insert", "update", "delete", "truncate"] },
@@ -37,6 +39,8 @@ pub(super) const TABLES: [Table; 8] = [
     Table { name: "intent", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "lease", rights: &["select", "insert", "update"] },
     Table { name: "lock_epoch", rights: &["select", "insert"] },
+    Table { name: "seat", rights: &["select", "insert", "update", "delete", "truncate"] },
+    Table { name: "sale", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "shard", rights: &["select"] },
 ];
 
