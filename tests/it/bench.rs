@@ -14,10 +14,11 @@ use shardbank::report::csv::{INTERVAL_COLUMNS, SUMMARY_COLUMNS, TRANSFER_COLUMNS
 use crate::support::{executable, options};
 
 /// An empty directory to run in, with a temporary directory in it, removed in the end.
-struct Place(PathBuf);
+pub struct Place(PathBuf);
 
 impl Place {
-    fn new() -> Self {
+    /// A new one.
+    pub fn new() -> Self {
         let name = format!("shardbank-bench-{:08x}", rand::random::<u32>());
         let path = fs::canonicalize(std::env::temp_dir()).unwrap().join(name);
         for directory in [&path, &path.join("tmp"), &path.join("work")] {
@@ -39,17 +40,19 @@ impl Place {
         command
     }
 
-    fn run(&self, arguments: &str) -> Output {
+    /// Runs the tool to its end.
+    pub fn run(&self, arguments: &str) -> Output {
         self.command(arguments).output().expect("the executable runs")
     }
 
-    fn start(&self, arguments: &str) -> Child {
+    /// Starts the tool.
+    pub fn start(&self, arguments: &str) -> Child {
         let mut command = self.command(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the executable runs")
     }
 
     /// The one folder of results.
-    fn results(&self) -> Results {
+    pub fn results(&self) -> Results {
         let folders: Vec<PathBuf> = fs::read_dir(self.0.join("work/results"))
             .expect("there are results")
             .map(|entry| entry.unwrap().path())
@@ -59,7 +62,7 @@ impl Place {
     }
 
     /// Nothing of the servers is left, and nothing but results where the tool ran.
-    fn assert_left_clean(&self) {
+    pub fn assert_left_clean(&self) {
         let names = |path: &str| -> Vec<String> {
             let entries = fs::read_dir(self.0.join(path)).unwrap();
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -75,12 +78,18 @@ impl Drop for Place {
     }
 }
 
-struct Results(PathBuf);
+pub struct Results(PathBuf);
 
 type Row = HashMap<String, String>;
 
 impl Results {
-    fn rows(&self, file: &str, columns: &[&str]) -> Vec<Row> {
+    /// Where a file of it is.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.0.join(file)
+    }
+
+    /// The rows of a file that has these columns.
+    pub fn rows(&self, file: &str, columns: &[&str]) -> Vec<Row> {
         let mut reader = csv::Reader::from_path(self.0.join(file)).expect(file);
         let header: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
         assert_eq!(header, columns, "{file}");
@@ -98,11 +107,13 @@ impl Results {
     }
 }
 
-fn number(row: &Row, column: &str) -> f64 {
+/// A figure of a row.
+pub fn number(row: &Row, column: &str) -> f64 {
     row[column].parse().unwrap_or_else(|_| panic!("{column} = {:?}", row[column]))
 }
 
-fn text(output: &Output) -> String {
+/// All that was printed.
+pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 

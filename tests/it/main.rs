@@ -47,6 +47,10 @@ mod recovering;
 #[cfg(test)]
 mod resetting;
 #[cfg(test)]
+mod seats;
+#[cfg(test)]
+mod seats_bench;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod shards;
