@@ -13,6 +13,7 @@
 //! report        files and tables, rendered from figures
 //! bench         workload, load, recorder, summary, statistics
 //! simulation    an in-memory cluster under a seeded scheduler (test builds)
+//! seats         seats that are looked for, thought about and paid for: three ways, and their proof
 //! strategies    the protocols, a file each, and recovery     audit   the proof, from the shards
 //! prune         old finished transfers, folded into the opening balances
 //! locks         distributed locks, a module a service
@@ -53,6 +54,7 @@ pub mod locks;
 pub mod outcome;
 pub mod prune;
 pub mod report;
+pub mod seats;
 pub mod shards;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;

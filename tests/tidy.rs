@@ -20,6 +20,7 @@ const ROWS: &[&[&str]] = &[
     &["report"],
     &["bench"],
     &["simulation"],
+    &["seats"],
     &["strategies", "audit", "prune"],
     &["locks"],
     &["ledger"],

@@ -235,7 +235,7 @@ fn processor_time() -> Duration {
 }
 
 /// Returns when the flag is raised; never where it can no longer be.
-async fn raised(flag: &mut watch::Receiver<bool>) {
+pub(in crate::bench) async fn raised(flag: &mut watch::Receiver<bool>) {
     while flag.changed().await.is_ok() {
         if *flag.borrow_and_update() {
             return;

@@ -16,6 +16,7 @@ pub mod plan;
 pub mod recorder;
 pub mod results;
 pub mod sample;
+pub mod seats;
 pub mod setback;
 pub mod skew;
 pub mod standing;

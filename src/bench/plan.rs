@@ -22,7 +22,7 @@ const HOT_ACCOUNTS: u64 = 10;
 /// Their share where nothing is said.
 const HOT_PERCENT: f64 = 90.0;
 /// Connecting, recovery, audit and reset around a run, roughly.
-const AROUND_A_RUN: Duration = Duration::from_millis(700);
+pub(in crate::bench) const AROUND_A_RUN: Duration = Duration::from_millis(700);
 
 /// When a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -206,15 +206,7 @@ impl Plan {
     /// strategies of a block shuffled, so that nothing that changes with time favours one.
     #[must_use]
     pub fn cells(&self, point: &Point) -> Vec<Cell> {
-        let mut chance = Xoshiro256PlusPlus::seed_from_u64(point.seed);
-        (0..self.runs)
-            .flat_map(|block| {
-                let mut cells: Vec<Cell> =
-                    (0..self.strategies.len()).map(|strategy| Cell { block, strategy }).collect();
-                cells.shuffle(&mut chance);
-                cells
-            })
-            .collect()
+        blocks(point.seed, self.runs, self.strategies.len())
     }
 
     /// How many runs there are in all.
@@ -236,7 +228,19 @@ impl Plan {
     }
 }
 
-fn points(config: &BenchConfig, around: Surroundings) -> Vec<Point> {
+/// So many runs of so many strategies in blocks, each shuffled by `seed`.
+pub(in crate::bench) fn blocks(seed: u64, runs: u32, strategies: usize) -> Vec<Cell> {
+    let mut chance = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let block = |block| {
+        let mut cells: Vec<Cell> =
+            (0..strategies).map(|strategy| Cell { block, strategy }).collect();
+        cells.shuffle(&mut chance);
+        cells
+    };
+    (0..runs).flat_map(block).collect()
+}
+
+pub(in crate::bench) fn points(config: &BenchConfig, around: Surroundings) -> Vec<Point> {
     let clients = list(config.clients.as_ref(), 1);
     let jobs = |clients: u32| match &config.jobs {
         Some(jobs) => jobs.as_slice().to_vec(),
@@ -317,7 +321,7 @@ fn accesses(config: &BenchConfig) -> Vec<Access> {
     all
 }
 
-fn list<T: Clone>(values: Option<&Values<T>>, otherwise: T) -> Vec<T> {
+pub(in crate::bench) fn list<T: Clone>(values: Option<&Values<T>>, otherwise: T) -> Vec<T> {
     values.map_or_else(|| vec![otherwise], |values| values.as_slice().to_vec())
 }
 

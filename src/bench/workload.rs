@@ -148,7 +148,7 @@ impl Workload {
 }
 
 /// A random stream of its own for every seed and row of words.
-fn stream(seed: u64, words: [u64; 4]) -> Xoshiro256PlusPlus {
+pub(in crate::bench) fn stream(seed: u64, words: [u64; 4]) -> Xoshiro256PlusPlus {
     // The golden ratio's bits keep small words from cancelling each other.
     const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
     let mixed = words.into_iter().fold(seed, |mixed, word| {

@@ -8,6 +8,7 @@ use super::cluster::ShardArguments;
 use super::local::PostgresBinaries;
 use super::locks::LockArguments;
 use super::operate::CoordinatorArguments;
+use super::seats::SeatArguments;
 use crate::config::{BenchConfig, Distribution, HotOn, Values};
 use crate::strategies::name::split_list;
 
@@ -118,6 +119,9 @@ pub struct BenchArguments {
     /// The folder in which the folder of the results is made [default: results].
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<String>,
+    /// What is measured.
+    #[command(flatten)]
+    pub seats: SeatArguments,
     /// How to coordinate.
     #[command(flatten)]
     pub coordinator: CoordinatorArguments,
@@ -188,7 +192,7 @@ impl BenchArguments {
             DistributionName::Zipfian => Distribution::Zipfian,
             DistributionName::Hotspot => Distribution::Hotspot,
         });
-        BenchConfig {
+        self.seats.over(BenchConfig {
             name: self.name.clone(),
             strategies: (!self.strategies.is_empty())
                 .then(|| self.strategies.iter().flat_map(|list| split_list(list)).collect()),
@@ -222,8 +226,8 @@ impl BenchArguments {
             log: self.log.then_some(true),
             output: self.output.clone(),
             tags: self.tags.iter().cloned().collect(),
-            description: None,
-        }
+            ..BenchConfig::default()
+        })
     }
 }
 

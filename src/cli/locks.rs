@@ -16,9 +16,10 @@ pub struct LockArguments {
     /// that is over, and work stops a tenth of it before the end.
     #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1000..=3_600_000))]
     pub lock_ttl: u64,
-    /// How long the two locks of a transfer are waited for, together, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
-    pub lock_wait: u64,
+    /// How long the two locks of a transfer are waited for, together, in milliseconds [default:
+    /// 2000]; or the lock of a seat [default: as --lock-timeout].
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    pub lock_wait: Option<u64>,
     /// A Redis or Valkey server of yours: rediss://HOST:PORT for TLS, redis://HOST:PORT without.
     /// One with a password belongs in SHARDBANK_REDIS.
     #[arg(long, value_name = "URL")]
@@ -82,12 +83,18 @@ impl LockArguments {
         TlsFiles { authority: self.lock_ca.clone(), identity }
     }
 
-    /// The terms.
+    /// The terms. Locks are waited for as long as a flag says, or else `wait`.
     #[must_use]
-    pub const fn terms(&self) -> LockTerms {
+    pub fn terms_or(&self, wait: Duration) -> LockTerms {
         LockTerms {
             ttl: Duration::from_millis(self.lock_ttl),
-            wait: Duration::from_millis(self.lock_wait),
+            wait: self.lock_wait.map_or(wait, Duration::from_millis),
         }
+    }
+
+    /// The terms of a transfer's locks.
+    #[must_use]
+    pub fn terms(&self) -> LockTerms {
+        self.terms_or(LockTerms::default().wait)
     }
 }

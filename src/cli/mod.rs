@@ -8,6 +8,7 @@ pub mod local;
 pub mod locks;
 pub mod operate;
 pub mod prune;
+pub mod seats;
 
 use clap::{Parser, Subcommand};
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use super::seats::{self, WorkloadName};
 use super::{BenchConfig, Distribution, Values};
 
 /// The largest seed that every reader of JSON keeps exact.
@@ -49,37 +50,26 @@ pub fn problems(config: &BenchConfig) -> Vec<String> {
             "name {name:?} cannot be part of a folder's name; use up to 64 letters, digits, - and _"
         ));
     }
-    clashes(&mut found, c);
-    found
-}
-
-/// What is right by itself and wrong together.
-fn clashes(found: &mut Vec<String>, c: &BenchConfig) {
-    if c.time.is_some() && c.transfers.is_some() {
-        found.push("time and transfers both end a run; give one of them".to_owned());
-    }
+    seats::keys_of_the_other(&mut found, c);
     if c.shards.is_some() && c.shard.is_some() {
         found.push(
             "shards starts local servers and shard names servers that run; give one of them"
                 .to_owned(),
         );
     }
-    let picks = |distribution| {
-        let given = c.distribution.as_ref().map(Values::as_slice).unwrap_or_default();
-        given.contains(&distribution)
-    };
-    let mut only_with = |key: &str, given: bool, distribution: Distribution| {
-        if given && !picks(distribution) {
-            let name = distribution.name();
-            found.push(format!(
-                "{key} has no effect unless distribution is {name}; add distribution = {name:?} \
-                 or leave it out"
-            ));
-        }
-    };
-    only_with("zipf_theta", c.zipf_theta.is_some(), Distribution::Zipfian);
-    only_with("hot_accounts", c.hot_accounts.is_some(), Distribution::Hotspot);
-    only_with("hot_percent", c.hot_percent.is_some(), Distribution::Hotspot);
+    match c.measured() {
+        WorkloadName::Transfers => clashes(&mut found, c),
+        WorkloadName::Seats => seats::problems(&mut found, c),
+    }
+    found
+}
+
+/// What is right by itself and wrong together, of transfers.
+fn clashes(found: &mut Vec<String>, c: &BenchConfig) {
+    if c.time.is_some() && c.transfers.is_some() {
+        found.push("time and transfers both end a run; give one of them".to_owned());
+    }
+    only_with_distribution(found, c);
 
     let most_shards = match &c.shard {
         Some(given) => given.len() as u64,
@@ -112,6 +102,26 @@ fn clashes(found: &mut Vec<String>, c: &BenchConfig) {
     }
 }
 
+/// Knobs of distributions that nobody asked for.
+pub(super) fn only_with_distribution(found: &mut Vec<String>, c: &BenchConfig) {
+    let picks = |distribution| {
+        let given = c.distribution.as_ref().map(Values::as_slice).unwrap_or_default();
+        given.contains(&distribution)
+    };
+    let mut only_with = |key: &str, given: bool, distribution: Distribution| {
+        if given && !picks(distribution) {
+            let name = distribution.name();
+            found.push(format!(
+                "{key} has no effect unless distribution is {name}; add distribution = {name:?} \
+                 or leave it out"
+            ));
+        }
+    };
+    only_with("zipf_theta", c.zipf_theta.is_some(), Distribution::Zipfian);
+    only_with("hot_accounts", c.hot_accounts.is_some(), Distribution::Hotspot);
+    only_with("hot_percent", c.hot_percent.is_some(), Distribution::Hotspot);
+}
+
 fn most<T: Ord + Copy>(values: Option<&Values<T>>) -> Option<T> {
     values.and_then(|values| values.as_slice().iter().copied().max())
 }
@@ -124,7 +134,7 @@ fn most_f64(values: &Values<f64>) -> f64 {
     values.as_slice().iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
-fn numbers<T: PartialOrd + Display + Copy>(
+pub(super) fn numbers<T: PartialOrd + Display + Copy>(
     found: &mut Vec<String>,
     key: &str,
     values: Option<&Values<T>>,

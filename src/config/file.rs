@@ -14,7 +14,8 @@ pub enum ConfigError {
 }
 
 /// Every key, in the order of the struct.
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 35] = [
+    "workload",
     "name",
     "description",
     "strategies",
@@ -37,6 +38,11 @@ const KEYS: [&str; 29] = [
     "cross_shard_percent",
     "reject_percent",
     "max_tries",
+    "seats",
+    "seats_on",
+    "think_time",
+    "hold_time",
+    "abandon_percent",
     "shards",
     "shard",
     "progress",
@@ -97,10 +103,16 @@ fn likeliest(written: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Distribution, HotOn, Values};
+    use crate::config::{Distribution, HotOn, SeatsOn, Values, WorkloadName};
 
     fn full() -> BenchConfig {
         BenchConfig {
+            workload: Some(WorkloadName::Seats),
+            seats: Some(Values::one(1)),
+            seats_on: Some(SeatsOn::OneShard),
+            think_time: Some(Values::one(1)),
+            hold_time: Some(Values::one(1)),
+            abandon_percent: Some(Values::one(1.0)),
             description: Some("why".to_owned()),
             reference: Some("2pc".to_owned()),
             seed: Some(Values::one(1)),

@@ -7,10 +7,12 @@
 
 mod check;
 mod file;
+mod seats;
 mod values;
 
 pub use check::problems;
 pub use file::{ConfigError, read, to_toml};
+pub use seats::{SeatsOn, WorkloadName};
 pub use values::Values;
 
 use std::collections::BTreeMap;
@@ -61,6 +63,9 @@ pub enum HotOn {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BenchConfig {
+    /// What is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadName>,
     /// A short name: part of the result folder's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -128,6 +133,21 @@ pub struct BenchConfig {
     /// How often a transfer is tried before it is given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tries: Option<Values<u32>>,
+    /// Seats of a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seats: Option<Values<u64>>,
+    /// Where seats live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seats_on: Option<SeatsOn>,
+    /// How long a user thinks before paying, on average, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub think_time: Option<Values<u64>>,
+    /// How long a seat is kept for a user who does not pay, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_time: Option<Values<u64>>,
+    /// The share of users who walk away without a word, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abandon_percent: Option<Values<f64>>,
     /// How many local servers to start, where no shard is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<Values<u16>>,
@@ -174,6 +194,15 @@ impl BenchConfig {
         }
     }
 
+    /// The lowest layer under `workload`.
+    #[must_use]
+    pub fn defaults_of(workload: WorkloadName) -> Self {
+        match workload {
+            WorkloadName::Transfers => Self::defaults(),
+            WorkloadName::Seats => Self::seat_defaults(),
+        }
+    }
+
     /// This layer over `below`. A run's length is one thing with two spellings, so a layer that
     /// gives one of `time` and `transfers` hides both below it; the same holds for `shards` and
     /// `shard`.
@@ -184,6 +213,7 @@ impl BenchConfig {
         let mut tags = below.tags;
         tags.extend(self.tags);
         Self {
+            workload: self.workload.or(below.workload),
             name: self.name.or(below.name),
             description: self.description.or(below.description),
             strategies: self.strategies.or(below.strategies),
@@ -206,6 +236,11 @@ impl BenchConfig {
             cross_shard_percent: self.cross_shard_percent.or(below.cross_shard_percent),
             reject_percent: self.reject_percent.or(below.reject_percent),
             max_tries: self.max_tries.or(below.max_tries),
+            seats: self.seats.or(below.seats),
+            seats_on: self.seats_on.or(below.seats_on),
+            think_time: self.think_time.or(below.think_time),
+            hold_time: self.hold_time.or(below.hold_time),
+            abandon_percent: self.abandon_percent.or(below.abandon_percent),
             shards: if where_ { self.shards } else { below.shards },
             shard: if where_ { self.shard } else { below.shard },
             progress: self.progress.or(below.progress),

@@ -3,6 +3,7 @@
 
 mod back_off;
 pub mod books;
+pub mod box_office;
 mod committers;
 pub mod effect;
 pub mod events;
@@ -24,3 +25,4 @@ mod relays;
 pub mod reset;
 mod retiring;
 mod saga_steps;
+pub mod seat;

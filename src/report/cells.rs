@@ -1,5 +1,7 @@
 //! The cells of CSV files.
 
+use crate::bench::workload::Access;
+
 /// Text that no spreadsheet takes for a formula.
 pub(super) fn text(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\0']);
@@ -25,6 +27,19 @@ fn rounded(value: Option<f64>, decimals: usize) -> String {
 /// A number of something; empty where it is not known.
 pub(super) fn count(value: Option<u64>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// How accounts, or seats, were picked: the distribution's name, its theta, how many are hot, and
+/// their share.
+pub(super) fn access(access: Access) -> [String; 4] {
+    let none = String::new;
+    match access {
+        Access::Uniform => ["uniform".to_owned(), none(), none(), none()],
+        Access::Zipfian { theta } => ["zipfian".to_owned(), number(Some(theta)), none(), none()],
+        Access::Hotspot { accounts, percent } => {
+            ["hotspot".to_owned(), none(), accounts.to_string(), number(Some(percent))]
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use jiff::Timestamp;
 use crate::bench::results::{Results, RunIntervals, SCHEMA_VERSION};
 use crate::bench::sample::Sample;
 use crate::bench::summary::Summary;
-use crate::bench::workload::Access;
-use crate::report::cells::{count, number, ratio, text};
+use crate::report::cells::{access, count, number, ratio, text};
 use crate::transfer::Routing;
 
 /// The columns of `summary.csv`.
@@ -176,7 +175,7 @@ pub fn transfers(of: TransfersOf<'_>, samples: &[Sample]) -> Vec<u8> {
     writer.into_inner().expect("writing to memory does not fail")
 }
 
-fn file(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<u8> {
+pub(super) fn file(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(columns).expect("writing to memory does not fail");
     for row in rows {
@@ -190,16 +189,7 @@ fn write(writer: &mut csv::Writer<Vec<u8>>, row: Vec<String>) {
 }
 
 fn summary_row(results: &Results, s: &Summary) -> Vec<String> {
-    let (theta, hot_accounts, hot_percent) = match s.point.access {
-        Access::Uniform => (None, None, None),
-        Access::Zipfian { theta } => (Some(theta), None, None),
-        Access::Hotspot { accounts, percent } => (None, Some(accounts), Some(percent)),
-    };
-    let distribution = match s.point.access {
-        Access::Uniform => "uniform",
-        Access::Zipfian { .. } => "zipfian",
-        Access::Hotspot { .. } => "hotspot",
-    };
+    let [distribution, theta, hot_accounts, hot_percent] = access(s.point.access);
     let t = &s.tally;
     let audit = s.audit.as_ref();
     vec![
@@ -215,10 +205,10 @@ fn summary_row(results: &Results, s: &Summary) -> Vec<String> {
         s.point.shards.to_string(),
         s.point.accounts.to_string(),
         s.point.clients.to_string(),
-        distribution.to_owned(),
-        number(theta),
-        count(hot_accounts),
-        number(hot_percent),
+        distribution,
+        theta,
+        hot_accounts,
+        hot_percent,
         number(Some(s.cross_shard_percent)),
         String::new(),
         String::new(),

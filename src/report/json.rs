@@ -1,10 +1,10 @@
 //! `run.json`: everything, for programs.
 
-use crate::bench::results::Results;
+use serde::Serialize;
 
 /// `run.json`. Figures that are not known are `null`.
 #[must_use]
-pub fn run(results: &Results) -> Vec<u8> {
+pub fn run(results: &impl Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(results).expect("results have a JSON spelling");
     bytes.push(b'\n');
     bytes

@@ -1,25 +1,15 @@
 //! `report.md`: the table and what has to be known to believe it.
 
-use crate::bench::results::Results;
+use crate::bench::results::{ClusterFacts, Host, Results, Tool};
 use crate::bench::standing::Standing;
 use crate::report::table::{columns, heading, left_out, notes, phase_time, phases_of};
 
 /// `report.md`.
 #[must_use]
 pub fn report(results: &Results) -> Vec<u8> {
-    let mut text = format!("# {}\n\n", escaped(&results.id));
-    if let Some(question) = &results.config.description {
-        text.push_str(&format!("{}\n\n", escaped(question)));
-    }
-    let made = results.summaries.len();
-    text.push_str(&format!(
-        "Made by shardbank {} ({}, {} build) from {}; {made} of {} runs.\n\n",
-        results.tool.version,
-        results.tool.commit,
-        results.tool.profile,
-        results.started_at,
-        results.runs_planned
-    ));
+    let question = results.config.description.as_deref();
+    let made = (results.summaries.len(), results.runs_planned);
+    let mut text = opening(&results.id, question, &results.tool, &results.started_at, made);
     for point in &results.points {
         let here: Vec<&Standing> =
             results.standings.iter().filter(|standing| standing.point == *point).collect();
@@ -32,17 +22,36 @@ pub fn report(results: &Results) -> Vec<u8> {
             text.push('\n');
         }
     }
-    text.push_str(&surroundings(results));
+    text.push_str(&surroundings(&results.host, &results.clusters, &results.warnings));
     text.into_bytes()
 }
 
+/// The head of a report: its name, its question, what made it and how many of how many runs.
+pub(super) fn opening(
+    id: &str,
+    question: Option<&str>,
+    tool: &Tool,
+    started_at: &str,
+    (made, planned): (usize, usize),
+) -> String {
+    let mut text = format!("# {}\n\n", escaped(id));
+    if let Some(question) = question {
+        text.push_str(&format!("{}\n\n", escaped(question)));
+    }
+    text.push_str(&format!(
+        "Made by shardbank {} ({}, {} build) from {started_at}; {made} of {planned} runs.\n\n",
+        tool.version, tool.commit, tool.profile
+    ));
+    text
+}
+
 /// A row of a table.
-fn row(cells: Vec<String>) -> String {
+pub(super) fn row(cells: Vec<String>) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
 /// The line under a table's headings: the first column to the left, the others to the right.
-fn rule(columns: usize) -> String {
+pub(super) fn rule(columns: usize) -> String {
     format!("| --- |{}\n", " ---: |".repeat(columns - 1))
 }
 
@@ -69,16 +78,14 @@ fn table(standings: &[&Standing]) -> String {
     text
 }
 
-fn surroundings(results: &Results) -> String {
+/// What has to be known to believe the figures.
+pub(super) fn surroundings(host: &Host, clusters: &[ClusterFacts], warnings: &[String]) -> String {
     let mut text = String::from("## Surroundings\n\n");
-    let memory = results.host.memory_bytes.map_or_else(String::new, |bytes| {
+    let memory = host.memory_bytes.map_or_else(String::new, |bytes| {
         format!(", {:.1} GiB of memory", bytes as f64 / f64::from(1 << 30))
     });
-    text.push_str(&format!(
-        "- load from {}, {} processors{memory}\n",
-        results.host.platform, results.host.cores
-    ));
-    for cluster in &results.clusters {
+    text.push_str(&format!("- load from {}, {} processors{memory}\n", host.platform, host.cores));
+    for cluster in clusters {
         let whose = if cluster.local { "started by the tool" } else { "given" };
         for (i, shard) in cluster.shards.iter().enumerate() {
             let settings: Vec<String> =
@@ -92,17 +99,17 @@ fn surroundings(results: &Results) -> String {
             ));
         }
     }
-    for server in results.clusters.iter().flat_map(|cluster| &cluster.lock_servers) {
+    for server in clusters.iter().flat_map(|cluster| &cluster.lock_servers) {
         text.push_str(&format!("- lock server: {}\n", escaped(server)));
     }
-    for warning in &results.warnings {
+    for warning in warnings {
         text.push_str(&format!("- warning: {}\n", escaped(warning)));
     }
     text
 }
 
 /// Text that neither ends a cell nor starts a link, a tag or an emphasis.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
         match character {

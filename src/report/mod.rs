@@ -5,5 +5,6 @@ pub mod csv;
 pub mod histograms;
 pub mod json;
 pub mod markdown;
+pub mod seats;
 pub mod table;
 mod units;

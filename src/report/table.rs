@@ -6,18 +6,22 @@ use crate::bench::auditor::HalfVisible;
 use crate::bench::plan::{Length, Point};
 use crate::bench::results::{Results, Skipped};
 use crate::bench::standing::Standing;
-use crate::bench::statistics::Verdict;
+use crate::bench::statistics::{Comparison, Verdict};
 use crate::bench::workload::Access;
 use crate::config::HotOn;
 use crate::report::units::{NOT_AVAILABLE, figure, three_digits, time};
 use crate::verbs::observed::Phase;
 
 /// Below this many columns of text only the most telling figures are shown.
-const WIDE: u16 = 150;
+pub(super) const WIDE: u16 = 150;
 /// The strategy that may lose money.
 const UNSAFE: &str = "lock-naive";
 /// Where the width is not known.
-const WIDTH_DEFAULT: u16 = 200;
+pub(super) const WIDTH_DEFAULT: u16 = 200;
+
+/// What is said of a comparison that rests on too little.
+pub(super) const TOO_FEW_RUNS: &str =
+    "fewer than 5 runs: no comparison can be made with confidence; add --runs 5";
 
 /// The table of all points, with what has to be said about it. `width` is the terminal's.
 #[must_use]
@@ -59,13 +63,7 @@ pub fn heading(point: &Point) -> String {
         HotOn::Target => " of targets",
         HotOn::Both => "",
     };
-    let access = match point.access {
-        Access::Uniform => "uniform".to_owned(),
-        Access::Zipfian { theta } => format!("zipfian {theta}{end}"),
-        Access::Hotspot { accounts, percent } => {
-            format!("{percent} %{end} on {}", several(accounts, "hot account"))
-        }
-    };
+    let access = access(point.access, end, "hot account");
     let length = match point.length {
         Length::Time(time) => format!("{} s a run", three_digits(time.as_secs_f64())),
         Length::Transfers(transfers) => format!("{} a client", several(transfers, "transfer")),
@@ -84,8 +82,19 @@ pub fn heading(point: &Point) -> String {
     )
 }
 
+/// How they were picked, in words.
+pub(super) fn access(access: Access, end: &str, hot: &str) -> String {
+    match access {
+        Access::Uniform => "uniform".to_owned(),
+        Access::Zipfian { theta } => format!("zipfian {theta}{end}"),
+        Access::Hotspot { accounts, percent } => {
+            format!("{percent} %{end} on {}", several(accounts, hot))
+        }
+    }
+}
+
 /// A count and what is counted.
-fn several(count: u64, what: &str) -> String {
+pub(super) fn several(count: u64, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!(
         "{} {what}{plural}",
@@ -192,18 +201,32 @@ fn strategy(s: &Standing) -> String {
 }
 
 fn throughput(s: &Standing) -> String {
-    match s.throughput_error_tps {
-        Some(error) => format!("{} ± {}", figure(s.throughput_tps), three_digits(error)),
-        None => figure(s.throughput_tps),
+    rate(s.throughput_tps, s.throughput_error_tps)
+}
+
+/// A mean with its error, where that is known.
+pub(super) fn rate(mean: Option<f64>, error: Option<f64>) -> String {
+    match error {
+        Some(error) => format!("{} ± {}", figure(mean), three_digits(error)),
+        None => figure(mean),
     }
 }
 
 fn comparison(s: &Standing) -> String {
-    let Some(comparison) = s.comparison else {
-        return if s.is_reference { "1".to_owned() } else { NOT_AVAILABLE.to_owned() };
+    ratio(s.is_reference, s.comparison, s.verdict)
+}
+
+/// How something compares with the reference.
+pub(super) fn ratio(
+    is_reference: bool,
+    comparison: Option<Comparison>,
+    verdict: Option<Verdict>,
+) -> String {
+    let Some(comparison) = comparison else {
+        return if is_reference { "1".to_owned() } else { NOT_AVAILABLE.to_owned() };
     };
     let ratio = three_digits(comparison.ratio);
-    match (s.verdict, comparison.interval) {
+    match (verdict, comparison.interval) {
         (Some(Verdict::NoDifferenceShown), Some((low, high))) => {
             format!("{ratio} [{}, {}] no difference shown", three_digits(low), three_digits(high))
         }
@@ -314,9 +337,7 @@ pub fn notes(standings: &[&Standing]) -> Vec<String> {
         );
     }
     if standings.iter().any(|s| s.verdict == Some(Verdict::TooFewRuns)) {
-        notes.push(
-            "fewer than 5 runs: no comparison can be made with confidence; add --runs 5".to_owned(),
-        );
+        notes.push(TOO_FEW_RUNS.to_owned());
     }
     if standings.iter().any(|s| s.latency_us.iter().any(Option::is_none)) {
         notes.push("n/a: too few transfers stand behind the figure".to_owned());

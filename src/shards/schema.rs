@@ -10,7 +10,7 @@ pub const SCHEMA_VERSION: i32 = 3;
 pub(super) const ACCOUNT: &str = include_str!("../../sql/ledger/account.sql");
 
 /// All other files, in the order in which they run.
-pub(super) const OTHERS: [&str; 15] = [
+pub(super) const OTHERS: [&str; 17] = [
     include_str!("../../sql/ledger/leg.sql"),
     include_str!("../../sql/coordination/decision.sql"),
     include_str!("../../sql/coordination/coordinator.sql"),
@@ -25,6 +25,8 @@ pub(super) const OTHERS: [&str; 15] = [
     include_str!("../../sql/ledger/hold.sql"),
     include_str!("../../sql/ledger/reservation.sql"),
     include_str!("../../sql/ledger/events.sql"),
+    include_str!("../../sql/ledger/seat.sql"),
+    include_str!("../../sql/ledger/sale.sql"),
     include_str!("../../sql/ledger/shard.sql"),
 ];
 
@@ -35,7 +37,7 @@ pub(super) struct Table {
 }
 
 /// The tables of the schema.
-pub(super) const TABLES: [Table; 11] = [
+pub(super) const TABLES: [Table; 13] = [
     Table { name: "account", rights: &["select", "update"] },
     Table { name: "leg", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "decision", rights: &["select", "insert", "update", "delete", "truncate"] },
@@ -46,6 +48,8 @@ pub(super) const TABLES: [Table; 11] = [
     Table { name: "lock_epoch", rights: &["select", "insert"] },
     Table { name: "outbox", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "saga", rights: &["select", "insert", "update", "delete", "truncate"] },
+    Table { name: "seat", rights: &["select", "insert", "update", "delete", "truncate"] },
+    Table { name: "sale", rights: &["select", "insert", "update", "delete", "truncate"] },
     Table { name: "shard", rights: &["select"] },
 ];
 

@@ -17,6 +17,7 @@ use crate::support::{executable, options};
 pub struct Place(PathBuf);
 
 impl Place {
+    /// A new one.
     pub fn new() -> Self {
         let name = format!("shardbank-bench-{:08x}", rand::random::<u32>());
         let path = fs::canonicalize(std::env::temp_dir()).unwrap().join(name);
@@ -39,11 +40,13 @@ impl Place {
         command
     }
 
+    /// Runs the tool to its end.
     pub fn run(&self, arguments: &str) -> Output {
         self.command(arguments).output().expect("the executable runs")
     }
 
-    fn start(&self, arguments: &str) -> Child {
+    /// Starts the tool.
+    pub fn start(&self, arguments: &str) -> Child {
         let mut command = self.command(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the executable runs")
     }
@@ -59,7 +62,7 @@ impl Place {
     }
 
     /// Nothing of the servers is left, and nothing but results where the tool ran.
-    fn assert_left_clean(&self) {
+    pub fn assert_left_clean(&self) {
         let names = |path: &str| -> Vec<String> {
             let entries = fs::read_dir(self.0.join(path)).unwrap();
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -80,6 +83,12 @@ pub struct Results(PathBuf);
 pub type Row = HashMap<String, String>;
 
 impl Results {
+    /// Where a file of it is.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.0.join(file)
+    }
+
+    /// The rows of a file that has these columns.
     pub fn rows(&self, file: &str, columns: &[&str]) -> Vec<Row> {
         let mut reader = csv::Reader::from_path(self.0.join(file)).expect(file);
         let header: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
@@ -102,10 +111,12 @@ impl Results {
     }
 }
 
+/// A figure of a row.
 pub fn number(row: &Row, column: &str) -> f64 {
     row[column].parse().unwrap_or_else(|_| panic!("{column} = {:?}", row[column]))
 }
 
+/// All that was printed.
 pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }

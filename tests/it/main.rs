@@ -63,6 +63,10 @@ mod resetting;
 #[cfg(test)]
 mod sagas;
 #[cfg(test)]
+mod seats;
+#[cfg(test)]
+mod seats_bench;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod shards;

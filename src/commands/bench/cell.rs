@@ -77,7 +77,7 @@ impl Cell<'_> {
         let mut warnings = Vec::new();
 
         let context = site.context.clone();
-        let locks = site.locks_of(&run.strategy);
+        let locks = site.locks_of(run.strategy.lock_service());
         let connector = PostgresConnector { context, settings: site.settings.clone(), locks };
         let ready = driver::warm_up(run.clone(), Arc::new(connector), stopped).await;
         let ready = ready.map_err(|error| failed(error.to_string()))?;

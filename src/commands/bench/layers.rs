@@ -35,7 +35,9 @@ pub fn gather(arguments: &BenchArguments) -> Result<Wanted, Stop> {
         let local = file.shards.is_some() && arguments.shards.shards.is_empty();
         if local { None } else { given_shards(&arguments.shards, in_file)? }
     };
-    let mut config = flags.over(file).over(BenchConfig::defaults());
+    let given = flags.over(file);
+    let defaults = BenchConfig::defaults_of(given.measured());
+    let mut config = given.over(defaults);
     config.shard = targets
         .as_ref()
         .map(|targets| targets.iter().map(|target| target.name().to_owned()).collect());

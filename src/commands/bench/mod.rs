@@ -1,9 +1,12 @@
 //! `shardbank bench`: load, measurement, proof, table and files; and `shardbank config`.
 
 mod cell;
+mod demand;
 mod folder;
 mod layers;
 mod progress;
+mod seat_cell;
+mod seats;
 mod session;
 mod site;
 mod stopping;
@@ -14,14 +17,17 @@ use super::cluster::runtime;
 use super::output::print;
 use super::{Exit, Stop, lock_servers};
 use crate::bench::plan::{Plan, Surroundings};
+use crate::bench::seats::plan::SeatPlan;
 use crate::cli::bench::{BenchArguments, BenchCommand};
-use crate::config::to_toml;
+use crate::config::{WorkloadName, to_toml};
+use crate::seats::Way;
 use crate::strategies::{
     LockServiceName, reservation, saga, saga_choreographed, same_shard, two_phase,
     two_phase_last_agent,
 };
 use folder::{Exports, Folder};
 use layers::Wanted;
+use seats::SeatSession;
 use session::Session;
 
 /// What stands for every safe strategy.
@@ -38,17 +44,26 @@ const DRAWN_SEED_MAX: u64 = 1 << 32;
 pub fn run(command: &BenchCommand) -> Result<(), Stop> {
     let mut wanted = layers::gather(&command.bench)?;
     let skipped = expand(&mut wanted, &command.bench);
-    let plan = plan(&mut wanted)?;
+    let plan = plan(&wanted)?;
     let exports = Exports::check(&command.export)?;
     let started_at = jiff::Timestamp::now();
     let base = wanted.config.output.clone().unwrap_or_default();
-    let folder = Folder::create(base.as_ref(), started_at, &plan.name)?;
+    let folder = Folder::create(base.as_ref(), started_at, plan.name())?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let stopped = stopping::listen();
-        let mut session = Session::new(command, wanted, plan, folder, exports, started_at, stopped);
-        session.skip(skipped);
-        session.run().await
+        match plan {
+            Planned::Transfers(plan) => {
+                let mut session =
+                    Session::new(command, wanted, plan, folder, exports, started_at, stopped);
+                session.skip(skipped);
+                session.run().await
+            }
+            Planned::Seats(plan) => {
+                let (asked, files) = ((wanted, skipped), (folder, exports));
+                SeatSession::new(command, asked, plan, files, started_at, stopped).run().await
+            }
+        }
     });
     // A message that is still on its way to a shard that is away must not keep the tool.
     runtime.shutdown_background();
@@ -62,7 +77,7 @@ pub fn run(command: &BenchCommand) -> Result<(), Stop> {
 pub fn config(arguments: &BenchArguments) -> Result<(), Stop> {
     let mut wanted = layers::gather(arguments)?;
     expand(&mut wanted, arguments);
-    plan(&mut wanted)?;
+    plan(&wanted)?;
     // Addresses may hold passwords, so the shards are told by name.
     wanted.config.shard = None;
     let mut text = to_toml(&wanted.config);
@@ -76,14 +91,21 @@ pub fn config(arguments: &BenchArguments) -> Result<(), Stop> {
 /// and nobody finds; returns these, each with the reason.
 fn expand(wanted: &mut Wanted, arguments: &BenchArguments) -> Vec<(String, String)> {
     let mut skipped = Vec::new();
+    let measured = wanted.config.measured();
     let Some(strategies) = &mut wanted.config.strategies else { return skipped };
     let Some(place) = strategies.iter().position(|text| text == ALL) else { return skipped };
-    let mut all: Vec<String> =
-        [same_shard::NAME, two_phase::NAME, two_phase_last_agent::NAME, saga::NAME]
-            .into_iter()
-            .chain([reservation::NAME])
-            .map(str::to_owned)
-            .collect();
+    let without_server: &[&str] = match measured {
+        WorkloadName::Transfers => &[
+            same_shard::NAME,
+            two_phase::NAME,
+            two_phase_last_agent::NAME,
+            saga::NAME,
+            saga_choreographed::NAME,
+            reservation::NAME,
+        ],
+        WorkloadName::Seats => &[Way::HoldRow.name(), Way::Reserve.name()],
+    };
+    let mut all: Vec<String> = without_server.iter().map(|name| (*name).to_owned()).collect();
     for service in LockServiceName::ALL {
         let name = service.strategy().to_owned();
         match lock_servers::is_missing(service, &arguments.locks) {
@@ -91,13 +113,27 @@ fn expand(wanted: &mut Wanted, arguments: &BenchArguments) -> Vec<(String, Strin
             Some(reason) => skipped.push((name, reason)),
         }
     }
-    all.push(saga_choreographed::NAME.to_owned());
     all.retain(|name| !strategies.contains(name));
     strategies.splice(place..=place, all);
     skipped
 }
 
-fn plan(wanted: &mut Wanted) -> Result<Plan, Stop> {
+/// What is to be run.
+enum Planned {
+    Transfers(Plan),
+    Seats(SeatPlan),
+}
+
+impl Planned {
+    fn name(&self) -> &str {
+        match self {
+            Self::Transfers(plan) => &plan.name,
+            Self::Seats(plan) => &plan.name,
+        }
+    }
+}
+
+fn plan(wanted: &Wanted) -> Result<Planned, Stop> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let shards = wanted.targets.as_ref().map(Vec::len);
     let around = Surroundings {
@@ -105,5 +141,9 @@ fn plan(wanted: &mut Wanted) -> Result<Plan, Stop> {
         cores: u32::try_from(cores).unwrap_or(1),
         seed: rand::random_range(0..DRAWN_SEED_MAX),
     };
-    Plan::new(&wanted.config, around).map_err(|lines| Stop { exit: Exit::Usage, lines })
+    let planned = match wanted.config.measured() {
+        WorkloadName::Transfers => Plan::new(&wanted.config, around).map(Planned::Transfers),
+        WorkloadName::Seats => SeatPlan::new(&wanted.config, around).map(Planned::Seats),
+    };
+    planned.map_err(|lines| Stop { exit: Exit::Usage, lines })
 }

@@ -63,8 +63,7 @@ impl Progress {
 
     /// So much of the measured window is over.
     pub fn tick(&mut self, what: &str, elapsed: Duration, so_far: &Recorder) {
-        let every = self.every.unwrap_or(Duration::from_millis(500));
-        if elapsed < self.told.at + every {
+        if elapsed < self.told.at + self.every() {
             return;
         }
         let span = (elapsed - self.told.at).as_secs_f64();
@@ -90,6 +89,16 @@ impl Progress {
             now.not_done - self.told.not_done
         );
         self.told = now;
+        self.tell(what, &line);
+    }
+
+    /// How often a line is due: as asked for, or often enough for a bar.
+    pub fn every(&self) -> Duration {
+        self.every.unwrap_or(Duration::from_millis(500))
+    }
+
+    /// So far a run has come, in a line of its own or at the bar.
+    pub fn tell(&self, what: &str, line: &str) {
         if self.every.is_some() {
             self.say(&format!("progress: {line}"));
         } else {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::cell::{Cell, Done};
+use super::demand::Demand;
 use super::folder::{Exports, Folder, replace};
 use super::layers::Wanted;
 use super::progress::Progress;
@@ -180,8 +181,8 @@ impl<'a> Session<'a> {
             let shards = of_one_site[0].shards;
             let whose = if self.targets.is_some() { "checking" } else { "starting local" };
             self.progress.between(&format!("{whose} {shards} shards"));
-            let site =
-                Site::open(self.targets.as_deref(), shards, &self.plan, self.arguments).await?;
+            let demand = Demand::of_transfers(&self.plan, self.targets.is_some(), shards);
+            let site = Site::open(self.targets.as_deref(), &demand, self.arguments).await?;
             for warning in &site.warnings {
                 self.progress.warn(&format!("warning: {warning}"));
             }
@@ -272,7 +273,7 @@ impl<'a> Session<'a> {
     }
 }
 
-fn host() -> Host {
+pub(super) fn host() -> Host {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     Host {
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
@@ -290,7 +291,7 @@ fn memory_bytes() -> Option<u64> {
 }
 
 /// The width of the terminal that the table is printed on, if it is one.
-fn terminal_width() -> Option<u16> {
+pub(super) fn terminal_width() -> Option<u16> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     (size.ws_col > 0).then_some(size.ws_col)
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::task::block_in_place;
 
+use super::demand::Demand;
 use crate::audit::{AuditReport, audit};
-use crate::bench::plan::{Plan, Point};
+use crate::bench::plan::Point;
 use crate::bench::results::ClusterFacts;
 use crate::cli::bench::BenchArguments;
 use crate::commands::cluster::PATIENCE;
@@ -26,7 +27,7 @@ use crate::shards::cluster::Cluster;
 use crate::shards::creation;
 use crate::shards::preflight::{self, Need, SchemaNeed};
 use crate::shards::{LocalShardParams, ShardTarget};
-use crate::strategies::Strategy;
+use crate::strategies::LockServiceName;
 use crate::strategies::recovery::recover;
 use crate::verbs::locking::LockTerms;
 
@@ -60,38 +61,20 @@ pub struct Site {
 }
 
 impl Site {
-    /// Opens the shards that were given, or starts `shards` local servers and fills them.
+    /// Opens the shards that were given, or starts local servers and fills them.
     ///
     /// # Errors
     /// Shards that are not fit, not at rest, not balanced, or that somebody measures already.
     pub async fn open(
         given: Option<&[ShardTarget]>,
-        shards: u16,
-        plan: &Plan,
+        demand: &Demand,
         arguments: &BenchArguments,
     ) -> Result<Self, Stop> {
-        let here = |point: &&Point| given.is_some() || point.shards == shards;
-        let most = |figure: fn(&Point) -> u32| {
-            plan.points.iter().filter(here).map(figure).max().unwrap_or(0)
-        };
-        let slots = if plan.strategies.iter().any(|strategy| strategy.prepares()) {
-            most(|point| point.clients + 2 * point.jobs)
-        } else {
-            0
-        };
-        let services = plan.strategies.iter().filter_map(Strategy::lock_service);
-        let servers = LockServers::open(services, &arguments.locks)?;
-        let for_locks = |clients: u32| {
-            let of = |strategy: &Strategy| strategy.lock_service().map(|s| servers.of(s));
-            let most =
-                plan.strategies.iter().filter_map(of).map(|b| b.connections(clients as usize));
-            u32::try_from(most.max().unwrap_or(0)).unwrap_or(u32::MAX)
-        };
-        let connections = most(|point| point.clients)
-            + for_locks(most(|point| point.clients))
-            + SPARE_CONNECTIONS;
-        let accounts = plan.points.iter().filter(here).map(Point::accounts_needed).max();
-        let accounts = accounts.unwrap_or(0);
+        let Demand { shards, slots, accounts, .. } = *demand;
+        let services = demand.services.iter().copied();
+        let servers = LockServers::open(services.clone(), &arguments.locks)?;
+        let backends = services.map(|service| servers.of(service));
+        let connections = demand.connections_with(backends) + SPARE_CONNECTIONS;
         let local = match given {
             Some(_) => None,
             None => Some(start(shards, connections, slots, arguments)?),
@@ -106,7 +89,7 @@ impl Site {
         let id = match checked.cluster {
             Some(id) => id,
             None => {
-                let balance = i64::try_from(plan.opening_balance).unwrap_or(i64::MAX);
+                let balance = i64::try_from(demand.opening_balance).unwrap_or(i64::MAX);
                 let plan = creation::Plan::new(accounts, balance)
                     .map_err(|error| Stop::new(Exit::Usage, error.to_string()))?;
                 creation::create(&targets, plan, PATIENCE, |_, _| {}).await?.cluster
@@ -142,7 +125,7 @@ impl Site {
             verbs: PostgresVerbs::new(context.clone(), settings.clone()),
             context,
             settings,
-            terms: arguments.locks.terms(),
+            terms: arguments.locks.terms_or(demand.lock_wait),
             servers,
             _lock: lock,
             local,
@@ -224,10 +207,10 @@ impl Site {
         }
     }
 
-    /// Who grants locks to `strategy`, and on which terms, where it works under any.
+    /// Who `service` is, where any is wanted, and on which terms it grants.
     #[must_use]
-    pub fn locks_of(&self, strategy: &Strategy) -> Option<(Backend, LockTerms)> {
-        strategy.lock_service().map(|service| (self.servers.of(service), self.terms))
+    pub fn locks_of(&self, service: Option<LockServiceName>) -> Option<(Backend, LockTerms)> {
+        service.map(|service| (self.servers.of(service), self.terms))
     }
 
     /// Audits.
