@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::leavings::Leavings;
 use super::network::{LegRow, Reply, Request};
 use crate::fail_points::FailPoint;
 use crate::outcome::{
@@ -86,6 +87,7 @@ pub struct SimulatedVerbs {
     /// Which task of its process: attempts never repeat within a process.
     task: u64,
     plant: Option<Plant>,
+    leavings: Leavings,
 }
 
 /// A bug that is put between the protocols and the shards, for the test of the tests.
@@ -110,8 +112,14 @@ const ATTEMPTS_OF_A_TASK: u64 = 1000;
 impl SimulatedVerbs {
     /// The verbs of task `task`, which leaves its calls in `mailbox`.
     #[must_use]
-    pub const fn new(mailbox: Mailbox, routing: Routing, task: u64, plant: Option<Plant>) -> Self {
-        Self { mailbox, routing, task, plant }
+    pub const fn new(
+        mailbox: Mailbox,
+        routing: Routing,
+        task: u64,
+        plant: Option<Plant>,
+        leavings: Leavings,
+    ) -> Self {
+        Self { mailbox, routing, task, plant, leavings }
     }
 
     async fn attempt(&self, shard: ShardIndex, request: Request) -> Attempt {

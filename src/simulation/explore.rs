@@ -67,7 +67,7 @@ struct Frame {
 /// # Errors
 /// A schedule broke a rule.
 pub fn every_schedule(scene: &Scene, repeats: &[Strategy]) -> Result<Explored, Box<Failure>> {
-    let mut programs = Programs::new(scene.routing, scene.plant);
+    let mut programs = Programs::new(scene.routing, scene.plant, scene.leavings(repeats));
     let mut inspector = Inspector::new(scene, repeats);
     let mut explored = Explored::default();
     let mut known: Table<u64, f64> = Table::default();

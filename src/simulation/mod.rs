@@ -30,6 +30,7 @@ pub mod eventing;
 pub mod explore;
 pub mod fingerprint;
 pub mod holds;
+pub mod leavings;
 pub mod locking;
 pub mod network;
 pub mod random;

@@ -215,7 +215,8 @@ pub fn trace(seed: u64) -> Vec<String> {
 fn play_into(seed: u64, mut lines: Option<&mut Vec<String>>) -> Result<Played, (Violation, u64)> {
     let mut dice = Dice(seed);
     let Shape { scene, repeat, wrong_percent, sticky_percent } = shape(&mut dice);
-    let mut programs = Programs::new(scene.routing, scene.plant);
+    let leavings = scene.leavings(std::slice::from_ref(&repeat));
+    let mut programs = Programs::new(scene.routing, scene.plant, leavings);
     let mut world = scene.open(&mut programs).map_err(|violation| (violation, 0))?;
     if let Some(lines) = &mut lines {
         lines.extend(scene.roles.iter().map(|role| format!("given: {role}")));

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use uuid::Uuid;
 
 use super::cluster::Plant;
+use super::leavings::Leavings;
 use super::locking::Tokens;
 use super::network::short;
 use super::scheduler::{Program, Programs};
@@ -170,6 +171,16 @@ impl Scene {
             }
         }
         all
+    }
+
+    /// What its calls, or `repeats` of them, can leave behind.
+    #[must_use]
+    pub fn leavings(&self, repeats: &[Strategy]) -> Leavings {
+        let called = self.roles.iter().filter_map(|role| match &role.program {
+            Program::Transfer { strategy, .. } => Some(strategy),
+            _ => None,
+        });
+        Leavings::of(called.chain(repeats))
     }
 
     /// The cluster at the first instant.

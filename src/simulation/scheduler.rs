@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use super::cluster::{Mailbox, Plant, SimulatedVerbs};
 use super::fingerprint::{Table, hash_of};
+use super::leavings::Leavings;
 use super::network::{Reply, Request};
 use crate::outcome::Outcome;
 use crate::strategies::Strategy;
@@ -96,6 +97,7 @@ struct Place {
 pub struct Programs {
     routing: Routing,
     plant: Option<Plant>,
+    leavings: Leavings,
     places: Vec<Place>,
     roots: Vec<(usize, Rc<Program>, Node)>,
     edges: Table<(Node, u64, Reply), Node>,
@@ -105,10 +107,11 @@ pub struct Programs {
 impl Programs {
     /// No task yet.
     #[must_use]
-    pub fn new(routing: Routing, plant: Option<Plant>) -> Self {
+    pub fn new(routing: Routing, plant: Option<Plant>, leavings: Leavings) -> Self {
         Self {
             routing,
             plant,
+            leavings,
             places: Vec::new(),
             roots: Vec::new(),
             edges: Table::default(),
@@ -150,7 +153,8 @@ impl Programs {
     fn spawn(&self, task: usize, program: &Program) -> Live {
         let mailbox = Mailbox::default();
         let number = u64::try_from(task).expect("few tasks");
-        let verbs = SimulatedVerbs::new(mailbox.clone(), self.routing, number, self.plant);
+        let verbs =
+            SimulatedVerbs::new(mailbox.clone(), self.routing, number, self.plant, self.leavings);
         let program = program.clone();
         let future = Box::pin(async move {
             match program {

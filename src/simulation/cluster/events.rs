@@ -31,6 +31,9 @@ impl SimulatedVerbs {
         shard: ShardIndex,
         request: EventRequest,
     ) -> Result<Vec<Event>, ShardError> {
+        if !self.leavings.events {
+            return Ok(Vec::new());
+        }
         match self.ask_event(request).await {
             Ok(EventReply::Events(events)) => Ok(events),
             _ => Err(lost(shard)),

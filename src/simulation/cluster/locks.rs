@@ -132,6 +132,9 @@ impl LockVerbs for SimulatedVerbs {
         shard: ShardIndex,
         concerning: Concerning,
     ) -> Result<Vec<Intent>, ShardError> {
+        if !self.leavings.intents {
+            return Ok(Vec::new());
+        }
         let of = match concerning {
             Concerning::Anybody => [None, None],
             Concerning::Source(account) => [Some(account), None],

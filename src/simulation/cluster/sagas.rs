@@ -54,6 +54,9 @@ impl SagaVerbs for SimulatedVerbs {
         dead: &[Epoch],
         _grace: Duration,
     ) -> Result<Vec<OpenSaga>, ShardError> {
+        if !self.leavings.sagas {
+            return Ok(Vec::new());
+        }
         match self.ask_saga(SagaRequest::Claim(shard, owner, dead.to_vec())).await {
             Reply::Sagas(open) => Ok(open
                 .into_iter()
