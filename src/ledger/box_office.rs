@@ -1,9 +1,9 @@
 //! All seats of a shard at once: emptied before a measurement, and proved after it.
 
+use std::time::Duration;
+
 use tokio_postgres::{Client, Error};
 use uuid::Uuid;
-
-use std::time::Duration;
 
 const EMPTY: &str = "set lock_timeout = '10s'; truncate shardbank.seat, shardbank.sale";
 /// Only the owner can; for anybody else the server warns.

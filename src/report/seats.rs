@@ -139,7 +139,7 @@ const NARROW_COLUMNS: [Column; 7] = [
     ("stuck", |s| proved(s.stuck)),
 ];
 
-const WIDE_COLUMNS: [Column; 12] = [
+const WIDE_COLUMNS: [Column; 13] = [
     ("way", |s| s.way.clone()),
     ("sold/s", rate),
     ("vs reference", |s| table::ratio(s.is_reference, s.comparison, s.verdict)),
@@ -149,6 +149,7 @@ const WIDE_COLUMNS: [Column; 12] = [
     ("abandoned · late", |s| format!("{} · {}", s.abandoned, s.late)),
     ("window p50", |s| time(s.window_us[0])),
     ("window p99", |s| time(s.window_us[1])),
+    ("window max", |s| time(s.window_us[2])),
     ("checkout p50", |s| time(s.checkout_us[0])),
     ("double sales", |s| proved(s.double_sales)),
     ("stuck", |s| proved(s.stuck)),
