@@ -103,7 +103,9 @@ fn shape(dice: &mut Dice) -> Shape {
     scene.recoverers_may_end = dice.percent(50);
     scene.tokens = dice.pick(&Tokens::ALL);
     if dice.percent(20) {
-        let balance = dice.pick(&[0, 100, i64::MAX - 20]);
+        // As full as an account can be: there is no more money than a balance can hold.
+        let full = i64::MAX - 100 * (accounts - 1);
+        let balance = dice.pick(&[0, 100, full]);
         let mut odd = Account::with(balance);
         odd.closed = dice.percent(50);
         let place = dice.below(scene.accounts.len());
