@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use tokio::sync::mpsc;
 
 use crate::coordination::decision;
-use crate::coordination::decision_log::LogError;
+use crate::coordination::decision_file::LogError;
 use crate::coordination::decision_logs::DecisionLogs;
 use crate::coordination::presence::Presence;
 use crate::fail_points::{FailPoint, Fate};
