@@ -1,4 +1,5 @@
--- One row is one account and what it holds now, in minor units of money.
+-- One row is one account and what it holds now, in minor units of money. No balance
+-- is negative, because what is held is not and is covered.
 create table shardbank.account (
     id              bigint not null,
     balance         bigint not null,
@@ -8,6 +9,5 @@ create table shardbank.account (
     fence_epoch     integer not null default 0,
     fence           bigint not null default 0,
     fence_holder    uuid,
-    constraint balance_is_not_negative check (balance >= 0),
     constraint held_is_covered check (held >= 0 and held <= balance)
 ) with (fillfactor = 80);

@@ -10,63 +10,20 @@
 //! never come back to life.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use tokio::sync::oneshot;
 
-use crate::coordination::decision_record::{encode, valid_prefix};
+use crate::coordination::decision_file::{DecisionFile, LogError};
+use crate::coordination::decision_record::encode;
 use crate::outcome::Decision;
 use crate::transfer::{ClusterId, Epoch, TransferId};
 
 /// How many decisions may wait for the writer.
 const QUEUE: usize = 4096;
-
-/// Why a log cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// There is none for this epoch.
-    #[error(
-        "no decision log of epoch {epoch} at {path}; name its directory with --decision-log, or \
-         decide its branches by hand with recover --force"
-    )]
-    Missing {
-        /// Whose log.
-        epoch: Epoch,
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// Its owner is alive, perhaps stopped.
-    #[error(
-        "the decision log {path} is held by a living process; only that one may resolve its transfers"
-    )]
-    Owned {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// Writing or syncing failed, now or before; what was being written is unknown.
-    #[error("the decision log {path} failed and takes nothing more: {cause}")]
-    Failed {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        cause: String,
-    },
-    /// It could not be created, opened or copied.
-    #[error("the decision log {path} cannot be used: {cause}")]
-    Unusable {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
-}
 
 /// The log of one epoch, owned by this process.
 #[derive(Clone)]
@@ -118,14 +75,7 @@ impl DecisionLog {
     /// It cannot be created or locked.
     pub fn create(directory: &Path, cluster: ClusterId, epoch: Epoch) -> Result<Self, LogError> {
         let path = path_of(directory, cluster, epoch);
-        let file = unusable(&path, || {
-            std::fs::create_dir_all(directory)?;
-            let file = open_new(&path)?;
-            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-            file.sync_all()?;
-            sync_directory(directory)?;
-            Ok(file)
-        })?;
+        let file = DecisionFile::create(&path)?;
         Ok(Self::start(path, file, HashMap::new()))
     }
 
@@ -135,24 +85,7 @@ impl DecisionLog {
     /// There is none, its owner lives, or it cannot be copied.
     pub fn adopt(directory: &Path, cluster: ClusterId, epoch: Epoch) -> Result<Self, LogError> {
         let path = path_of(directory, cluster, epoch);
-        let old = lock_existing(&path, epoch)?;
-        let (file, decisions) = unusable(&path, || {
-            let mut bytes = Vec::new();
-            (&old).read_to_end(&mut bytes)?;
-            let (valid, decisions) = valid_prefix(&bytes);
-            let copy_path = path.with_extension("log.new");
-            match std::fs::remove_file(&copy_path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut copy = open_new(&copy_path)?;
-            flock(&copy, FlockOperation::NonBlockingLockExclusive)?;
-            copy.write_all(valid)?;
-            copy.sync_all()?;
-            std::fs::rename(&copy_path, &path)?;
-            sync_directory(directory)?;
-            Ok((copy, decisions))
-        })?;
+        let (file, decisions) = DecisionFile::adopt(&path, epoch)?;
         let mut standing = HashMap::new();
         for (transfer, decision) in decisions {
             // The first writer decides, in a file as in a table.
@@ -161,7 +94,7 @@ impl DecisionLog {
         Ok(Self::start(path, file, standing))
     }
 
-    fn start(path: PathBuf, file: File, standing: HashMap<TransferId, Standing>) -> Self {
+    fn start(path: PathBuf, file: DecisionFile, standing: HashMap<TransferId, Standing>) -> Self {
         let shared = Arc::new(Shared {
             path,
             standing: Mutex::new(standing),
@@ -263,7 +196,7 @@ impl DecisionLog {
 }
 
 /// Appends whatever has gathered, syncs once, answers all of it.
-fn write_groups(shared: &Shared, mut file: File, orders: &mpsc::Receiver<Order>) {
+fn write_groups(shared: &Shared, mut file: DecisionFile, orders: &mpsc::Receiver<Order>) {
     let mut group: Vec<Order> = Vec::new();
     let mut bytes = Vec::new();
     while let Ok(first) = orders.recv() {
@@ -273,7 +206,7 @@ fn write_groups(shared: &Shared, mut file: File, orders: &mpsc::Receiver<Order>)
         for order in &group {
             encode(order.transfer, order.decision, &mut bytes);
         }
-        let written = file.write_all(&bytes).and_then(|()| file.sync_data());
+        let written = file.append(&bytes);
         shared.syncs.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = written {
             // Nothing may be concluded from this file any more: neither that these decisions
@@ -293,45 +226,6 @@ fn write_groups(shared: &Shared, mut file: File, orders: &mpsc::Receiver<Order>)
         for order in group.drain(..) {
             let _nobody_waits = order.done.send(Ok(()));
         }
-    }
-}
-
-fn unusable<T>(path: &Path, act: impl FnOnce() -> io::Result<T>) -> Result<T, LogError> {
-    act().map_err(|cause| LogError::Unusable { path: path.to_owned(), cause })
-}
-
-fn open_new(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)
-}
-
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
-/// The file at `path`, locked, and still the one at `path` once it is locked.
-fn lock_existing(path: &Path, epoch: Epoch) -> Result<File, LogError> {
-    loop {
-        let file = match OpenOptions::new().read(true).write(true).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(LogError::Missing { epoch, path: path.to_owned() });
-            }
-            Err(cause) => return Err(LogError::Unusable { path: path.to_owned(), cause }),
-        };
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(LogError::Owned { path: path.to_owned() });
-            }
-            Err(errno) => {
-                return Err(LogError::Unusable { path: path.to_owned(), cause: errno.into() });
-            }
-        }
-        let (ours, theirs) = unusable(path, || Ok((file.metadata()?, std::fs::metadata(path)?)))?;
-        if ours.ino() == theirs.ino() && ours.dev() == theirs.dev() {
-            return Ok(file);
-        }
-        // Another recoverer has put its copy here between our opening and our locking.
     }
 }
 
@@ -386,6 +280,25 @@ mod tests {
         let log = DecisionLog::adopt(&directory, cluster, Epoch(1)).expect("adopted");
         assert_eq!(log.decide(transfer, abort).await.expect("asked"), Decision::Commit);
         std::fs::remove_dir_all(directory).expect("removed");
+    }
+
+    #[tokio::test]
+    async fn what_a_full_disk_did_not_take_is_unknown_and_nothing_more_is_taken() {
+        let path = PathBuf::from("/dev/full");
+        let log = DecisionLog::start(path, DecisionFile::on_a_full_disk(0), HashMap::new());
+        log.check().expect("it has not failed yet");
+        let (one, two) = (TransferId::fresh(), TransferId::fresh());
+        let both = futures_util::join!(
+            log.decide(one, Decision::Commit),
+            log.decide(two, Decision::Commit)
+        );
+        assert!(matches!(both, (Err(LogError::Failed { .. }), Err(LogError::Failed { .. }))));
+        assert!(matches!(log.check(), Err(LogError::Failed { .. })));
+        // Neither what was asked before nor anything new gets an answer: `abort` least of all.
+        let abort = Decision::Abort(Refusal::Aborted(AbortReason::Superseded));
+        for transfer in [one, TransferId::fresh()] {
+            assert!(matches!(log.decide(transfer, abort).await, Err(LogError::Failed { .. })));
+        }
     }
 
     #[test]

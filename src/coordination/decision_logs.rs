@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::coordination::decision_log::{DecisionLog, LogError};
+use crate::coordination::decision_file::LogError;
+use crate::coordination::decision_log::DecisionLog;
 use crate::transfer::{ClusterId, Epoch};
 
 /// All logs of one directory that this process has had to do with.

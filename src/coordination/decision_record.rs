@@ -27,7 +27,8 @@ pub(super) fn encode(transfer: TransferId, decision: Decision, bytes: &mut Vec<u
     bytes.extend_from_slice(&payload);
 }
 
-/// The part of `bytes` before the first torn or damaged record, and the decisions in it.
+/// The part of `bytes` before the first torn or damaged record, or before space that holds zeros
+/// only, and the decisions in it.
 pub(super) fn valid_prefix(bytes: &[u8]) -> (&[u8], Vec<(TransferId, Decision)>) {
     let mut decisions = Vec::new();
     let mut at = 0;
@@ -45,6 +46,7 @@ fn decode(bytes: &[u8]) -> Option<((TransferId, Decision), usize)> {
     if length > MAX_PAYLOAD_BYTES {
         return None;
     }
+    // Of length zero is what was filled ahead: its payload is too short to be one.
     let payload = bytes.get(HEADER_BYTES..HEADER_BYTES + length)?;
     if crc32c::crc32c(payload) != u32::from_le_bytes(checksum) {
         return None;
@@ -91,6 +93,37 @@ mod tests {
             assert_eq!(read, decisions[..read.len()], "torn at {length}");
             assert!(read.len() < 3);
         }
+    }
+
+    #[test]
+    fn zeros_end_what_was_written_and_are_no_record() {
+        let (decisions, mut bytes) = three();
+        let length = bytes.len();
+        bytes.extend([0; 4096]);
+        assert_eq!(valid_prefix(&bytes), (&bytes[..length], decisions));
+        assert_eq!(valid_prefix(&[0; 4096]), (&[][..], Vec::new()));
+    }
+
+    #[test]
+    fn what_was_torn_in_space_full_of_zeros_is_ignored_and_the_rest_stands() {
+        let (decisions, bytes) = three();
+        for length in 0..bytes.len() {
+            let mut torn = bytes.clone();
+            torn[length..].fill(0);
+            torn.extend([0; 4096]);
+            let (valid, read) = valid_prefix(&torn);
+            // Zeros that the record held anyway are not missing: then it is there.
+            assert_eq!(valid, &bytes[..valid.len()], "torn at {length}");
+            assert_eq!(read, decisions[..read.len()], "torn at {length}");
+        }
+    }
+
+    #[test]
+    fn what_lies_behind_a_hole_is_never_reached() {
+        let (decisions, mut bytes) = three();
+        let second = valid_prefix(&bytes[..bytes.len() / 2]).0.len();
+        bytes[second..second + 8].fill(0);
+        assert_eq!(valid_prefix(&bytes), (&bytes[..second], decisions[..1].to_vec()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod bells;
 pub mod bench_lock;
 pub mod coordinator;
 pub mod decision;
+pub mod decision_file;
 pub mod decision_log;
 pub mod decision_logs;
 mod decision_record;

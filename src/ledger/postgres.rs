@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::coordination::bells::Bells;
 use crate::coordination::decision;
-use crate::coordination::decision_log::LogError;
+use crate::coordination::decision_file::LogError;
 use crate::coordination::decision_logs::DecisionLogs;
 use crate::coordination::presence::{Presence, process_name};
 use crate::fail_points::{FailPoint, Fate};

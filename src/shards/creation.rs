@@ -181,16 +181,14 @@ async fn write_all(
         )
         .await?;
     let transaction = client.transaction().await?;
-    transaction.batch_execute("create schema shardbank").await?;
-    transaction.batch_execute(&marker::comment(cluster)).await?;
-    transaction.batch_execute(schema::ACCOUNT).await?;
+    let schema =
+        format!("create schema shardbank;\n{};\n{}", marker::comment(cluster), schema::ACCOUNT);
+    transaction.batch_execute(&schema).await?;
     let copying = Instant::now();
     let rows = copy_accounts(&transaction, rows, progress).await?;
     let copy = copying.elapsed();
     transaction.batch_execute("alter table shardbank.account add primary key (id)").await?;
-    for file in schema::OTHERS {
-        transaction.batch_execute(file).await?;
-    }
+    transaction.batch_execute(&schema::OTHERS.concat()).await?;
     transaction.commit().await?;
     client.batch_execute("vacuum (analyze) shardbank.account").await?;
     Ok(Load { rows, copy, total: begun.elapsed() })
