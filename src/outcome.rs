@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::transfer::{AccountId, Amount, Branch, ShardIndex};
+use crate::transfer::{AccountId, Amount, Branch, LegKind, Participants, ShardIndex};
 
 /// How a transfer ended, as far as its coordinator knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +147,35 @@ impl Refusal {
 impl From<AbortReason> for Refusal {
     fn from(reason: AbortReason) -> Self {
         Self::Aborted(reason)
+    }
+}
+
+/// What a register keeps of an id: the decision, and of a `commit` where its effects are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Verdict {
+    /// What is decided.
+    pub decision: Decision,
+    /// The effects that it is about; nothing where it binds whatever has this id.
+    pub participants: Option<Participants>,
+}
+
+impl Verdict {
+    /// What it decides for an effect of this kind on `shard`. An id may have been used again, for
+    /// another order: a `commit` says nothing of effects that it does not name, but that the first
+    /// writer was another, so it never will be `commit` for them. A leg has one owner, so the effect
+    /// that a `commit` names is its own.
+    #[must_use]
+    pub fn on(&self, shard: ShardIndex, kind: LegKind) -> Decision {
+        match self.participants {
+            Some(participants) if self.decision == Decision::Commit => {
+                if participants.include(shard, kind) {
+                    Decision::Commit
+                } else {
+                    Decision::Abort(Refusal::Aborted(AbortReason::Superseded))
+                }
+            }
+            _ => self.decision,
+        }
     }
 }
 

@@ -259,7 +259,34 @@ impl Branch {
     }
 }
 
+/// Where the effects of a transfer are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Participants {
+    /// The shard of the debit.
+    pub debit: ShardIndex,
+    /// The shard of the credit.
+    pub credit: ShardIndex,
+}
+
+impl Participants {
+    /// Whether an effect of this kind on `shard` is one of them.
+    #[must_use]
+    pub fn include(&self, shard: ShardIndex, kind: LegKind) -> bool {
+        match kind {
+            LegKind::Debit | LegKind::Refund => self.debit == shard,
+            LegKind::Credit => self.credit == shard,
+        }
+    }
+}
+
 impl Transfer {
+    /// The shards of its effects.
+    #[must_use]
+    pub fn participants(&self, routing: Routing) -> Participants {
+        let [debit, credit] = [self.source, self.target].map(|account| routing.shard_of(account));
+        Participants { debit, credit }
+    }
+
     /// The branch that pays.
     #[must_use]
     pub fn debit(&self, routing: Routing) -> Branch {

@@ -53,7 +53,7 @@ end $$;
 
 create procedure shardbank.debit(
     p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text,
-    p_claimed_by text
+    p_claimed_by text, p_participants integer[] default null
 ) language plpgsql as $$
 begin
     insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,
@@ -65,7 +65,7 @@ begin
         perform shardbank.refuse(p_account, -p_amount);
     end if;
     if p_claimed_by is not null then
-        perform shardbank.claim_decision(p_transfer, null, p_claimed_by);
+        perform shardbank.claim_decision(p_transfer, p_participants, p_claimed_by);
     end if;
 end $$;
 
@@ -88,7 +88,7 @@ end $$;
 
 create procedure shardbank.credit(
     p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text,
-    p_claimed_by text
+    p_claimed_by text, p_participants integer[] default null
 ) language plpgsql as $$
 begin
     insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,
@@ -100,7 +100,7 @@ begin
         perform shardbank.refuse(p_account, p_amount);
     end if;
     if p_claimed_by is not null then
-        perform shardbank.claim_decision(p_transfer, null, p_claimed_by);
+        perform shardbank.claim_decision(p_transfer, p_participants, p_claimed_by);
     end if;
 end $$;
 

@@ -78,7 +78,8 @@ begin
      where transfer_id = p_transfer and kind = p_kind;
 end $$;
 
--- False where the effect's leg is final already: it is to be read.
+-- False where the effect's leg is final already, or another order's under the same id: it is to be
+-- read.
 create function shardbank.cancel(
     p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text,
     p_kind text, p_reason text
@@ -95,7 +96,8 @@ begin
         return true;
     end if;
     update shardbank.leg set outcome = 'rejected', reason = p_reason
-     where transfer_id = p_transfer and kind = p_kind and outcome = 'held';
+     where transfer_id = p_transfer and kind = p_kind and outcome = 'held'
+       and (account_id, counter_account_id, requested_amount) = (p_account, p_counter, p_amount);
     if not found then
         return false;
     end if;

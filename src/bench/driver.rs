@@ -279,7 +279,11 @@ mod tests {
     }
 
     async fn run(fake: Fake, point: Point, stop: bool) -> (Measured, Seen) {
-        let strategy = "same-shard".parse().expect("a strategy");
+        run_by("same-shard", fake, point, stop).await
+    }
+
+    async fn run_by(strategy: &str, fake: Fake, point: Point, stop: bool) -> (Measured, Seen) {
+        let strategy = strategy.parse().expect("a strategy");
         let run = Run { strategy, point, block: 3, drain: Duration::from_millis(50) };
         let (stopper, stopped) = watch::channel(stop);
         let ready = warm_up(run, Arc::new(fake), stopped).await.expect("opens");
@@ -345,6 +349,15 @@ mod tests {
         assert_eq!(recorder.tally.count(Ending::InDoubt), 3);
         assert!(recorder.tally.adds_up());
         assert_eq!(recorder.in_doubt.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_hold_that_expired_is_counted_within_the_aborted() {
+        let point = Point { length: Length::Transfers(5), ..point(2, 1) };
+        let (measured, _) = run_by("reservation", Fake::too_slow(), point, false).await;
+        let tally = measured.recorder.tally;
+        assert_eq!((tally.attempted, tally.aborted, tally.expired), (10, 10, 10));
+        assert!(tally.adds_up());
     }
 
     #[tokio::test]

@@ -14,9 +14,11 @@ use crate::bench::plan::{Length, Point};
 use crate::bench::workload::Access;
 use crate::config::HotOn;
 use crate::fail_points::FailPoint;
-use crate::outcome::{Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone};
+use crate::outcome::{
+    AbortReason, Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone,
+};
 use crate::transfer::{
-    Branch, ClusterId, Epoch, LegKind, Routing, ShardIndex, Transfer, TransferId,
+    Branch, ClusterId, Epoch, LegKind, Participants, Routing, ShardIndex, Transfer, TransferId,
 };
 use crate::verbs::{DecisionKey, Gid, Liveness, Preparation, PreparedBranch, Verbs};
 
@@ -25,6 +27,7 @@ enum Mood {
     Obliging,
     Silent,
     Unreachable,
+    TooSlow,
 }
 
 /// Local transfers that all behave alike.
@@ -42,6 +45,11 @@ impl Fake {
 
     pub const fn unreachable() -> Self {
         Self(Mood::Unreachable)
+    }
+
+    /// Whose holds have all expired by the time they are decided on.
+    pub const fn too_slow() -> Self {
+        Self(Mood::TooSlow)
     }
 }
 
@@ -70,7 +78,7 @@ impl Connector for Fake {
     async fn open(&self, _: u32) -> Result<Self, String> {
         match self.0 {
             Mood::Unreachable => Err("shard 0 is away".to_owned()),
-            Mood::Obliging | Mood::Silent => Ok(*self),
+            Mood::Obliging | Mood::Silent | Mood::TooSlow => Ok(*self),
         }
     }
 
@@ -108,7 +116,7 @@ impl Verbs for Fake {
         Attempt::Done
     }
 
-    async fn apply_and_decide(&self, _: &Branch, _: [ShardIndex; 2], _: &'static str) -> Attempt {
+    async fn apply_and_decide(&self, _: &Branch, _: Participants, _: &'static str) -> Attempt {
         Attempt::Done
     }
 
@@ -142,10 +150,13 @@ impl Verbs for Fake {
     async fn decide(
         &self,
         _: &DecisionKey,
-        _: [ShardIndex; 2],
+        _: Option<Participants>,
         wanted: Decision,
     ) -> Result<Decision, ShardError> {
-        Ok(wanted)
+        Ok(match self.0 {
+            Mood::TooSlow => Decision::Abort(Refusal::Aborted(AbortReason::Expired)),
+            Mood::Obliging | Mood::Silent | Mood::Unreachable => wanted,
+        })
     }
 
     async fn decide_abort(&self, _: &DecisionKey, why: Refusal) -> Result<Decision, ShardError> {

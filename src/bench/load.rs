@@ -146,6 +146,7 @@ impl Client {
             tries: report.tries,
             ending: Ending::of(&report.outcome, steps.is_refunded),
             superseded: report.outcome == Outcome::Aborted(AbortReason::Superseded),
+            expired: report.outcome == Outcome::Aborted(AbortReason::Expired),
             sqlstate: sample::sqlstate(&report.outcome),
             steps,
         });

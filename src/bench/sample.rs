@@ -98,6 +98,8 @@ pub struct Sample {
     pub ending: Ending,
     /// Whether recovery decided against it while its coordinator was alive.
     pub superseded: bool,
+    /// Whether its hold expired before anybody decided for it.
+    pub expired: bool,
     /// The code of what went wrong, where a server gave one.
     pub sqlstate: Option<[u8; 5]>,
     /// What its steps took.
@@ -163,6 +165,7 @@ pub(crate) mod tests {
             tries: 1,
             ending,
             superseded: false,
+            expired: false,
             sqlstate: None,
             steps: Steps::default(),
         }

@@ -43,6 +43,8 @@ pub struct Tally {
     pub other_failures: u64,
     /// Aborted ones that recovery decided against while their coordinator was alive.
     pub false_aborts: u64,
+    /// Aborted ones whose hold expired before anybody decided for it.
+    pub expired: u64,
 }
 
 impl Tally {
@@ -54,9 +56,8 @@ impl Tally {
             self.retried += 1;
             self.retries += u64::from(sample.tries - 1);
         }
-        if sample.superseded {
-            self.false_aborts += 1;
-        }
+        self.false_aborts += u64::from(sample.superseded);
+        self.expired += u64::from(sample.expired);
         let setbacks = |kind| u64::from(sample.steps.setbacks[kind as usize]);
         self.serialization_failures += setbacks(Setback::Serialization);
         self.deadlock_failures += setbacks(Setback::Deadlock);
@@ -129,12 +130,14 @@ mod tests {
         let mut one = sample(Ending::Aborted, 0, 1000);
         one.tries = 4;
         one.superseded = true;
+        one.expired = true;
         one.steps.setbacks[Setback::Deadlock as usize] = 3;
         tally.add(&one);
         tally.add(&one);
         tally.add(&sample(Ending::Committed, 0, 1000));
         assert_eq!((tally.retried, tally.retries), (2, 6));
         assert_eq!((tally.deadlock_failures, tally.false_aborts), (6, 2));
+        assert_eq!((tally.expired, tally.aborted), (2, 2));
     }
 
     #[test]

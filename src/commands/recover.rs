@@ -17,7 +17,7 @@ use crate::shards::cluster::Cluster;
 use crate::shards::failure::describe;
 use crate::shards::reachable;
 use crate::strategies::recovery::{Recovered, recover};
-use crate::transfer::ShardIndex;
+use crate::transfer::{LegKind, Participants, ShardIndex};
 use crate::verbs::saga::{ATTEMPTS_MAX, SagaEvent};
 use crate::verbs::{DecisionKey, Gid, Register, Verbs};
 
@@ -248,9 +248,9 @@ async fn force(
                 .map(|branch| (shard, branch.gid)),
         );
     }
-    if !branches.iter().any(|(_, found)| found == gid) {
+    let Some(on) = branches.iter().find(|(_, found)| found == gid).map(|(shard, _)| *shard) else {
         return Err(Stop::new(Exit::Failed, format!("{gid} is prepared on none of the shards")));
-    }
+    };
     let word = match forced {
         Forced::Commit => "commit",
         Forced::Abort => "abort",
@@ -270,7 +270,7 @@ async fn force(
             return Err(Stop::new(Exit::Usage, "that is not the transfer id; nothing was done"));
         }
     }
-    let key = DecisionKey { register: Register::Table, ..gid.decision_key() };
+    let key = DecisionKey { register: Register::Table, ..gid.decision_key(on) };
     // A home branch whose decision is in a file holds the table's row until it is finished, and
     // no verdict can stand there yet. Everybody else's table is asked first, by writing: a
     // decision that stands there is not overruled by anybody.
@@ -309,7 +309,11 @@ async fn agree(
 ) -> Result<(), Stop> {
     let standing = match forced {
         Forced::Commit => {
-            let participants = [branches[0].0, branches[branches.len() - 1].0];
+            let shard_of =
+                |kind| branches.iter().find(|(_, gid)| gid.kind == kind).map(|(shard, _)| *shard);
+            let participants = shard_of(LegKind::Debit)
+                .zip(shard_of(LegKind::Credit))
+                .map(|(debit, credit)| Participants { debit, credit });
             verbs.decide(key, participants, Decision::Commit).await
         }
         Forced::Abort => verbs.decide_abort(key, Refusal::Aborted(AbortReason::Forced)).await,

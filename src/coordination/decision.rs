@@ -7,9 +7,9 @@
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::outcome::{Decision, Refusal};
+use crate::outcome::{Decision, Refusal, Verdict};
 use crate::shards::session::Session;
-use crate::transfer::{ShardIndex, TransferId};
+use crate::transfer::{Participants, ShardIndex, TransferId};
 
 /// Its DDL.
 pub const DDL: &str = include_str!("../../sql/coordination/decision.sql");
@@ -17,10 +17,22 @@ pub const DDL: &str = include_str!("../../sql/coordination/decision.sql");
 const INSERT: &str = "insert into shardbank.decision \
     (transfer_id, verdict, participants, decided_by, reason) \
     values ($1, $2, $3, $4, $5) on conflict do nothing";
-const SELECT: &str = "select verdict, reason from shardbank.decision where transfer_id = $1";
+const SELECT: &str =
+    "select verdict, reason, participants from shardbank.decision where transfer_id = $1";
 
 /// Rows that vanish between the two statements were pruned; this many times it is not believed.
 const LOOKS: u32 = 3;
+
+/// As the column `participants` spells it: the shard of the debit, then that of the credit.
+#[must_use]
+pub fn column(participants: &Participants) -> Vec<i32> {
+    [participants.debit, participants.credit].map(|shard| i32::from(shard.0)).to_vec()
+}
+
+fn of_column(shards: &[i32]) -> Option<Participants> {
+    let shard = |i: usize| shards.get(i).and_then(|shard| u16::try_from(*shard).ok());
+    Some(Participants { debit: ShardIndex(shard(0)?), credit: ShardIndex(shard(1)?) })
+}
 
 /// Writes `wanted` unless a decision stands; returns the one that stands, or nothing where rows
 /// keep vanishing.
@@ -30,14 +42,12 @@ const LOOKS: u32 = 3;
 pub async fn decide(
     session: &Session,
     transfer: TransferId,
-    participants: Option<[ShardIndex; 2]>,
-    wanted: Decision,
+    wanted: Verdict,
     by: &str,
-) -> Result<Option<Decision>, tokio_postgres::Error> {
+) -> Result<Option<Verdict>, tokio_postgres::Error> {
     let insert = session.prepare_cached(INSERT).await?;
-    let participants: Option<Vec<i32>> =
-        participants.map(|shards| shards.iter().map(|shard| i32::from(shard.0)).collect());
-    let (verdict, reason) = match wanted {
+    let participants = wanted.participants.as_ref().map(column);
+    let (verdict, reason) = match wanted.decision {
         Decision::Commit => ("commit", None),
         Decision::Abort(refusal) => ("abort", Some(refusal.name())),
     };
@@ -60,17 +70,19 @@ pub async fn decide(
 pub async fn read(
     session: &Session,
     transfer: TransferId,
-) -> Result<Option<Decision>, tokio_postgres::Error> {
+) -> Result<Option<Verdict>, tokio_postgres::Error> {
     let select = session.prepare_cached(SELECT).await?;
     let row = session.query_opt(&select, &[&transfer.0 as &(dyn ToSql + Sync)]).await?;
     Ok(row.map(|row| {
         let verdict: &str = row.get(0);
         let reason: Option<&str> = row.get(1);
-        if verdict == "commit" {
+        let decision = if verdict == "commit" {
             Decision::Commit
         } else {
             Decision::Abort(Refusal::from_name(reason.unwrap_or_default()))
-        }
+        };
+        let participants: Option<Vec<i32>> = row.get(2);
+        Verdict { decision, participants: participants.and_then(|shards| of_column(&shards)) }
     }))
 }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::coordination::decision_record::valid_prefix;
-use crate::outcome::Decision;
+use crate::outcome::Verdict;
 use crate::transfer::{Epoch, TransferId};
 
 /// How much space is filled at a time: some forty thousand decisions.
@@ -98,7 +98,7 @@ impl DecisionFile {
     pub(super) fn adopt(
         path: &Path,
         epoch: Epoch,
-    ) -> Result<(Self, Vec<(TransferId, Decision)>), LogError> {
+    ) -> Result<(Self, Vec<(TransferId, Verdict)>), LogError> {
         let old = lock_existing(path, epoch)?;
         unusable(path, || {
             let mut bytes = Vec::new();
@@ -198,6 +198,7 @@ fn lock_existing(path: &Path, epoch: Epoch) -> Result<File, LogError> {
 mod tests {
     use super::*;
     use crate::coordination::decision_record::encode;
+    use crate::outcome::Decision;
     use uuid::Uuid;
 
     fn directory() -> PathBuf {
@@ -207,14 +208,14 @@ mod tests {
     }
 
     /// Records of so many commits, and whose.
-    fn commits(count: usize) -> (Vec<u8>, Vec<(TransferId, Decision)>) {
-        let decisions: Vec<_> =
-            (0..count).map(|_| (TransferId::fresh(), Decision::Commit)).collect();
+    fn commits(count: usize) -> (Vec<u8>, Vec<(TransferId, Verdict)>) {
+        let commit = Verdict { decision: Decision::Commit, participants: None };
+        let verdicts: Vec<_> = (0..count).map(|_| (TransferId::fresh(), commit)).collect();
         let mut bytes = Vec::new();
-        for (transfer, decision) in &decisions {
-            encode(*transfer, *decision, &mut bytes);
+        for (transfer, verdict) in &verdicts {
+            encode(*transfer, *verdict, &mut bytes);
         }
-        (bytes, decisions)
+        (bytes, verdicts)
     }
 
     fn step() -> u64 {

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::coordination::decision_file::{DecisionFile, LogError};
 use crate::coordination::decision_record::encode;
-use crate::outcome::Decision;
+use crate::outcome::Verdict;
 use crate::transfer::{ClusterId, Epoch, TransferId};
 
 /// How many decisions may wait for the writer.
@@ -45,20 +45,20 @@ enum Standing {
     /// On its way to the disk: whoever asks must wait.
     Wanted,
     /// Synced.
-    Durable(Decision),
+    Durable(Verdict),
 }
 
 /// What became of a decision that was handed over.
 enum Queued {
     /// Another stands.
-    Stands(Decision),
+    Stands(Verdict),
     /// The writer has it and will answer here.
     Waiting(oneshot::Receiver<Result<(), String>>),
 }
 
 struct Order {
     transfer: TransferId,
-    decision: Decision,
+    verdict: Verdict,
     done: oneshot::Sender<Result<(), String>>,
 }
 
@@ -85,11 +85,11 @@ impl DecisionLog {
     /// There is none, its owner lives, or it cannot be copied.
     pub fn adopt(directory: &Path, cluster: ClusterId, epoch: Epoch) -> Result<Self, LogError> {
         let path = path_of(directory, cluster, epoch);
-        let (file, decisions) = DecisionFile::adopt(&path, epoch)?;
+        let (file, verdicts) = DecisionFile::adopt(&path, epoch)?;
         let mut standing = HashMap::new();
-        for (transfer, decision) in decisions {
+        for (transfer, verdict) in verdicts {
             // The first writer decides, in a file as in a table.
-            standing.entry(transfer).or_insert(Standing::Durable(decision));
+            standing.entry(transfer).or_insert(Standing::Durable(verdict));
         }
         Ok(Self::start(path, file, standing))
     }
@@ -111,15 +111,11 @@ impl DecisionLog {
     ///
     /// # Errors
     /// The log failed: `wanted` may be found after a crash or not.
-    pub async fn decide(
-        &self,
-        transfer: TransferId,
-        wanted: Decision,
-    ) -> Result<Decision, LogError> {
+    pub async fn decide(&self, transfer: TransferId, wanted: Verdict) -> Result<Verdict, LogError> {
         let answer = loop {
             self.check()?;
             match self.queue_unless_standing(transfer, wanted)? {
-                Some(Queued::Stands(decision)) => return Ok(decision),
+                Some(Queued::Stands(standing)) => return Ok(standing),
                 Some(Queued::Waiting(answer)) => break answer,
                 None => {}
             }
@@ -138,16 +134,16 @@ impl DecisionLog {
     fn queue_unless_standing(
         &self,
         transfer: TransferId,
-        wanted: Decision,
+        wanted: Verdict,
     ) -> Result<Option<Queued>, LogError> {
         let mut standing = self.shared.standing.lock().unwrap_or_else(PoisonError::into_inner);
         match standing.get(&transfer) {
-            Some(Standing::Durable(decision)) => return Ok(Some(Queued::Stands(*decision))),
+            Some(Standing::Durable(verdict)) => return Ok(Some(Queued::Stands(*verdict))),
             Some(Standing::Wanted) => return Ok(None),
             None => {}
         }
         let (done, answer) = oneshot::channel();
-        match self.queue.try_send(Order { transfer, decision: wanted, done }) {
+        match self.queue.try_send(Order { transfer, verdict: wanted, done }) {
             Ok(()) => {
                 standing.insert(transfer, Standing::Wanted);
                 Ok(Some(Queued::Waiting(answer)))
@@ -204,7 +200,7 @@ fn write_groups(shared: &Shared, mut file: DecisionFile, orders: &mpsc::Receiver
         group.extend(orders.try_iter());
         bytes.clear();
         for order in &group {
-            encode(order.transfer, order.decision, &mut bytes);
+            encode(order.transfer, order.verdict, &mut bytes);
         }
         let written = file.append(&bytes);
         shared.syncs.fetch_add(1, Ordering::Relaxed);
@@ -220,7 +216,7 @@ fn write_groups(shared: &Shared, mut file: DecisionFile, orders: &mpsc::Receiver
         {
             let mut standing = shared.standing.lock().unwrap_or_else(PoisonError::into_inner);
             for order in &group {
-                standing.insert(order.transfer, Standing::Durable(order.decision));
+                standing.insert(order.transfer, Standing::Durable(order.verdict));
             }
         }
         for order in group.drain(..) {
@@ -232,8 +228,18 @@ fn write_groups(shared: &Shared, mut file: DecisionFile, orders: &mpsc::Receiver
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{AbortReason, Refusal};
+    use crate::outcome::{AbortReason, Decision, Refusal};
+    use crate::transfer::{Participants, ShardIndex};
     use uuid::Uuid;
+
+    const ABORT: Verdict = Verdict {
+        decision: Decision::Abort(Refusal::Aborted(AbortReason::Superseded)),
+        participants: None,
+    };
+    const COMMIT: Verdict = Verdict {
+        decision: Decision::Commit,
+        participants: Some(Participants { debit: ShardIndex(0), credit: ShardIndex(1) }),
+    };
 
     fn directory() -> PathBuf {
         let directory = std::env::temp_dir().join(format!("shardbank-log-{}", Uuid::new_v4()));
@@ -247,10 +253,9 @@ mod tests {
         let (cluster, epoch) = (ClusterId(Uuid::new_v4()), Epoch(3));
         let log = DecisionLog::create(&directory, cluster, epoch).expect("created");
         let (one, two) = (TransferId::fresh(), TransferId::fresh());
-        let abort = Decision::Abort(Refusal::Aborted(AbortReason::Superseded));
-        assert_eq!(log.decide(one, Decision::Commit).await.expect("decided"), Decision::Commit);
-        assert_eq!(log.decide(one, abort).await.expect("asked"), Decision::Commit);
-        assert_eq!(log.decide(two, abort).await.expect("decided"), abort);
+        assert_eq!(log.decide(one, COMMIT).await.expect("decided"), COMMIT);
+        assert_eq!(log.decide(one, ABORT).await.expect("asked"), COMMIT);
+        assert_eq!(log.decide(two, ABORT).await.expect("decided"), ABORT);
 
         let second = DecisionLog::adopt(&directory, cluster, epoch);
         assert!(matches!(second, Err(LogError::Owned { .. })), "its owner lives");
@@ -263,8 +268,8 @@ mod tests {
                 Err(error) => panic!("{error}"),
             }
         };
-        assert_eq!(adopted.decide(one, abort).await.expect("asked"), Decision::Commit);
-        assert_eq!(adopted.decide(two, Decision::Commit).await.expect("asked"), abort);
+        assert_eq!(adopted.decide(one, ABORT).await.expect("asked"), COMMIT);
+        assert_eq!(adopted.decide(two, COMMIT).await.expect("asked"), ABORT);
         std::fs::remove_dir_all(directory).expect("removed");
     }
 
@@ -272,13 +277,12 @@ mod tests {
     async fn the_first_of_two_records_on_a_transfer_stands() {
         let directory = directory();
         let (cluster, transfer) = (ClusterId(Uuid::new_v4()), TransferId::fresh());
-        let abort = Decision::Abort(Refusal::Aborted(AbortReason::Superseded));
         let mut bytes = Vec::new();
-        encode(transfer, Decision::Commit, &mut bytes);
-        encode(transfer, abort, &mut bytes);
+        encode(transfer, COMMIT, &mut bytes);
+        encode(transfer, ABORT, &mut bytes);
         std::fs::write(path_of(&directory, cluster, Epoch(1)), bytes).expect("written");
         let log = DecisionLog::adopt(&directory, cluster, Epoch(1)).expect("adopted");
-        assert_eq!(log.decide(transfer, abort).await.expect("asked"), Decision::Commit);
+        assert_eq!(log.decide(transfer, ABORT).await.expect("asked"), COMMIT);
         std::fs::remove_dir_all(directory).expect("removed");
     }
 
@@ -288,16 +292,12 @@ mod tests {
         let log = DecisionLog::start(path, DecisionFile::on_a_full_disk(0), HashMap::new());
         log.check().expect("it has not failed yet");
         let (one, two) = (TransferId::fresh(), TransferId::fresh());
-        let both = futures_util::join!(
-            log.decide(one, Decision::Commit),
-            log.decide(two, Decision::Commit)
-        );
+        let both = futures_util::join!(log.decide(one, COMMIT), log.decide(two, COMMIT));
         assert!(matches!(both, (Err(LogError::Failed { .. }), Err(LogError::Failed { .. }))));
         assert!(matches!(log.check(), Err(LogError::Failed { .. })));
         // Neither what was asked before nor anything new gets an answer: `abort` least of all.
-        let abort = Decision::Abort(Refusal::Aborted(AbortReason::Superseded));
         for transfer in [one, TransferId::fresh()] {
-            assert!(matches!(log.decide(transfer, abort).await, Err(LogError::Failed { .. })));
+            assert!(matches!(log.decide(transfer, ABORT).await, Err(LogError::Failed { .. })));
         }
     }
 

@@ -1,10 +1,10 @@
 //! The records of a decision log: each is its length, the CRC32C of its payload, and the payload:
-//! verdict, transfer id, reason. A record torn or damaged anywhere ends what is believed.
+//! verdict, transfer id, and the reason of an abort or the participants of a commit. A record torn or damaged anywhere ends what is believed.
 
 use uuid::Uuid;
 
-use crate::outcome::{Decision, Refusal};
-use crate::transfer::TransferId;
+use crate::outcome::{Decision, Refusal, Verdict};
+use crate::transfer::{Participants, ShardIndex, TransferId};
 
 /// Length and checksum.
 const HEADER_BYTES: usize = 8;
@@ -12,15 +12,23 @@ const HEADER_BYTES: usize = 8;
 const MAX_PAYLOAD_BYTES: usize = 256;
 
 /// Appends the record of one decision to `bytes`.
-pub(super) fn encode(transfer: TransferId, decision: Decision, bytes: &mut Vec<u8>) {
-    let (verdict, reason) = match decision {
-        Decision::Commit => (b'c', ""),
-        Decision::Abort(refusal) => (b'a', refusal.name()),
-    };
+pub(super) fn encode(transfer: TransferId, verdict: Verdict, bytes: &mut Vec<u8>) {
     let mut payload = Vec::with_capacity(32);
-    payload.push(verdict);
-    payload.extend_from_slice(transfer.0.as_bytes());
-    payload.extend_from_slice(reason.as_bytes());
+    match verdict.decision {
+        Decision::Commit => {
+            payload.push(b'c');
+            payload.extend_from_slice(transfer.0.as_bytes());
+            if let Some(Participants { debit, credit }) = verdict.participants {
+                payload.extend_from_slice(&debit.0.to_le_bytes());
+                payload.extend_from_slice(&credit.0.to_le_bytes());
+            }
+        }
+        Decision::Abort(refusal) => {
+            payload.push(b'a');
+            payload.extend_from_slice(transfer.0.as_bytes());
+            payload.extend_from_slice(refusal.name().as_bytes());
+        }
+    }
     let length = u32::try_from(payload.len()).expect("a payload is a few dozen bytes");
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(&crc32c::crc32c(&payload).to_le_bytes());
@@ -28,18 +36,18 @@ pub(super) fn encode(transfer: TransferId, decision: Decision, bytes: &mut Vec<u
 }
 
 /// The part of `bytes` before the first torn or damaged record, or before space that holds zeros
-/// only, and the decisions in it.
-pub(super) fn valid_prefix(bytes: &[u8]) -> (&[u8], Vec<(TransferId, Decision)>) {
-    let mut decisions = Vec::new();
+/// only, and the verdicts in it.
+pub(super) fn valid_prefix(bytes: &[u8]) -> (&[u8], Vec<(TransferId, Verdict)>) {
+    let mut verdicts = Vec::new();
     let mut at = 0;
-    while let Some((decision, length)) = decode(&bytes[at..]) {
-        decisions.push(decision);
+    while let Some((verdict, length)) = decode(&bytes[at..]) {
+        verdicts.push(verdict);
         at += length;
     }
-    (&bytes[..at], decisions)
+    (&bytes[..at], verdicts)
 }
 
-fn decode(bytes: &[u8]) -> Option<((TransferId, Decision), usize)> {
+fn decode(bytes: &[u8]) -> Option<((TransferId, Verdict), usize)> {
     let length: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
     let checksum: [u8; 4] = bytes.get(4..HEADER_BYTES)?.try_into().ok()?;
     let length = usize::try_from(u32::from_le_bytes(length)).ok()?;
@@ -52,12 +60,28 @@ fn decode(bytes: &[u8]) -> Option<((TransferId, Decision), usize)> {
         return None;
     }
     let transfer = TransferId(Uuid::from_slice(payload.get(1..17)?).ok()?);
-    let decision = match payload.first()? {
-        b'c' => Decision::Commit,
-        b'a' => Decision::Abort(Refusal::from_name(std::str::from_utf8(&payload[17..]).ok()?)),
+    let rest = &payload[17..];
+    let verdict = match payload.first()? {
+        b'c' => Verdict { decision: Decision::Commit, participants: participants(rest)? },
+        b'a' => {
+            let why = Refusal::from_name(std::str::from_utf8(rest).ok()?);
+            Verdict { decision: Decision::Abort(why), participants: None }
+        }
         _ => return None,
     };
-    Some(((transfer, decision), HEADER_BYTES + length))
+    Some(((transfer, verdict), HEADER_BYTES + length))
+}
+
+/// Nothing where the bytes are no participants at all.
+fn participants(bytes: &[u8]) -> Option<Option<Participants>> {
+    match *bytes {
+        [] => Some(None),
+        [d0, d1, c0, c1] => {
+            let [debit, credit] = [[d0, d1], [c0, c1]].map(u16::from_le_bytes).map(ShardIndex);
+            Some(Some(Participants { debit, credit }))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -65,17 +89,20 @@ mod tests {
     use super::*;
     use crate::outcome::{AbortReason, Rejection};
 
-    fn three() -> (Vec<(TransferId, Decision)>, Vec<u8>) {
-        let decisions = vec![
-            (TransferId::fresh(), Decision::Commit),
-            (TransferId::fresh(), Decision::Abort(Refusal::Rejected(Rejection::Overflow))),
-            (TransferId::fresh(), Decision::Abort(Refusal::Aborted(AbortReason::Deadlock))),
+    fn three() -> (Vec<(TransferId, Verdict)>, Vec<u8>) {
+        let abort = |why| Verdict { decision: Decision::Abort(why), participants: None };
+        let participants = Participants { debit: ShardIndex(u16::MAX), credit: ShardIndex(1) };
+        let verdicts = vec![
+            Verdict { decision: Decision::Commit, participants: Some(participants) },
+            abort(Refusal::Rejected(Rejection::Overflow)),
+            abort(Refusal::Aborted(AbortReason::Deadlock)),
         ];
+        let verdicts: Vec<_> = verdicts.into_iter().map(|one| (TransferId::fresh(), one)).collect();
         let mut bytes = Vec::new();
-        for (transfer, decision) in &decisions {
-            encode(*transfer, *decision, &mut bytes);
+        for (transfer, verdict) in &verdicts {
+            encode(*transfer, *verdict, &mut bytes);
         }
-        (decisions, bytes)
+        (verdicts, bytes)
     }
 
     #[test]

@@ -66,7 +66,7 @@ async fn commit(inner: &Inner, branches: &[(ShardIndex, Gid)]) {
     for (shard, gid) in branches {
         all_done &= inner.messenger.finish(*shard, &prepared::commit(gid)).await == Finish::Done;
     }
-    if all_done && let Some((_, gid)) = branches.first() {
-        inner.forget(&gid.decision_key());
+    if all_done && let Some((shard, gid)) = branches.first() {
+        inner.forget(&gid.decision_key(*shard));
     }
 }

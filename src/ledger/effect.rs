@@ -8,11 +8,12 @@ use futures_util::join;
 use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
 
+use crate::coordination::decision::column;
 use crate::outcome::Attempt;
 use crate::shards::failure::attempt_of;
 use crate::shards::prepared;
 use crate::shards::session::Session;
-use crate::transfer::{Branch, LegKind, ShardIndex, Transfer};
+use crate::transfer::{Branch, LegKind, Participants, ShardIndex, Transfer};
 use crate::verbs::{Gid, Preparation, Statements};
 
 /// The functions' DDL.
@@ -39,8 +40,13 @@ fn done(shard: ShardIndex, result: Result<u64, Error>) -> Attempt {
     result.map_or_else(|error| attempt_of(shard, &error), |_| Attempt::Done)
 }
 
-fn participants(shards: [ShardIndex; 2]) -> Vec<i32> {
-    shards.iter().map(|shard| i32::from(shard.0)).collect()
+/// A claim that a branch lays to the decision table.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The effects that it is about.
+    pub participants: Participants,
+    /// Who decides.
+    pub by: &'a str,
 }
 
 /// One leg's effect as a function makes it, in one statement that commits by itself. The function
@@ -92,7 +98,7 @@ pub async fn transfer_locally_once(
 ) -> Attempt {
     let (source, target) = (transfer.source.get(), transfer.target.get());
     let amount = transfer.amount.get();
-    let shards = participants([shard, shard]);
+    let shards = column(&Participants { debit: shard, credit: shard });
     let parameters: [&(dyn ToSql + Sync); 7] =
         [&transfer.id.0, &source, &target, &amount, &strategy, &shards, &by];
     let run = async {
@@ -107,7 +113,7 @@ pub async fn transfer_locally_once(
 pub async fn apply_and_decide(
     session: &Session,
     branch: &Branch,
-    shards: [ShardIndex; 2],
+    participants: Participants,
     strategy: &str,
     by: &str,
 ) -> Attempt {
@@ -118,7 +124,7 @@ pub async fn apply_and_decide(
     };
     let (account, counter) = (branch.account().get(), branch.counter_account().get());
     let amount = branch.transfer.amount.get();
-    let shards = participants(shards);
+    let shards = column(&participants);
     let parameters: [&(dyn ToSql + Sync); 7] =
         [&branch.transfer.id.0, &account, &counter, &amount, &strategy, &shards, &by];
     let run = async {
@@ -135,12 +141,12 @@ pub async fn prepare(
     branch: &Branch,
     gid: &Gid,
     how: Preparation,
-    by: &str,
+    claim: Option<&Claim<'_>>,
 ) -> Attempt {
     let prepared = match how.statements {
-        Statements::Pipelined => pipelined(session, branch, gid, how, by).await,
-        Statements::OneMessage => one_message(session, branch, gid, how, by).await,
-        Statements::OneByOne => one_by_one(session, branch, gid, how, by).await,
+        Statements::Pipelined => pipelined(session, branch, gid, how, claim).await,
+        Statements::OneMessage => one_message(session, branch, gid, how, claim).await,
+        Statements::OneByOne => one_by_one(session, branch, gid, how, claim).await,
     };
     match prepared {
         Ok(()) => Attempt::Done,
@@ -162,25 +168,31 @@ async fn pipelined(
     branch: &Branch,
     gid: &Gid,
     how: Preparation,
-    by: &str,
+    claim: Option<&Claim<'_>>,
 ) -> Result<(), Error> {
     // Statements are prepared before the first message: one that is not costs a round trip, and
     // PREPARE TRANSACTION would overtake it.
     let effect = session.prepare_cached(effect_of(branch.kind)).await?;
-    let claim = if how.claims_decision { Some(session.prepare_cached(CLAIM).await?) } else { None };
+    let claiming = match claim {
+        Some(claim) => {
+            Some((session.prepare_cached(CLAIM).await?, column(&claim.participants), claim.by))
+        }
+        None => None,
+    };
     let (account, counter) = (branch.account().get(), branch.counter_account().get());
     let amount = branch.transfer.amount.get();
     let parameters: [&(dyn ToSql + Sync); 5] =
         [&branch.transfer.id.0, &account, &counter, &amount, &how.strategy];
-    let none: Option<Vec<i32>> = None;
-    let claimed: [&(dyn ToSql + Sync); 3] = [&branch.transfer.id.0, &none, &by];
     let text = prepared::prepare(gid);
     let (begun, effected, decided, prepared) = join!(
         session.batch_execute(BEGIN_PIPELINED),
         session.execute(&effect, &parameters),
         async {
-            match &claim {
-                Some(claim) => session.execute(claim, &claimed).await,
+            match &claiming {
+                Some((statement, shards, by)) => {
+                    let claimed: [&(dyn ToSql + Sync); 3] = [&branch.transfer.id.0, shards, by];
+                    session.execute(statement, &claimed).await
+                }
                 None => Ok(1),
             }
         },
@@ -199,12 +211,17 @@ async fn one_message(
     branch: &Branch,
     gid: &Gid,
     how: Preparation,
-    by: &str,
+    claim: Option<&Claim<'_>>,
 ) -> Result<(), Error> {
     // Only numbers, ids and names of our own alphabets enter the text.
-    let claimed_by = if how.claims_decision { format!("'{by}'") } else { "null".to_owned() };
+    let claimed = claim.map_or_else(
+        || "null".to_owned(),
+        |Claim { participants: Participants { debit, credit }, by }| {
+            format!("'{by}', '{{{debit},{credit}}}'")
+        },
+    );
     let text = format!(
-        "begin; call shardbank.{}('{}', {}, {}, {}, '{}', {claimed_by}); {}",
+        "begin; call shardbank.{}('{}', {}, {}, {}, '{}', {claimed}); {}",
         branch.kind.name(),
         branch.transfer.id,
         branch.account(),
@@ -222,11 +239,11 @@ async fn one_by_one(
     branch: &Branch,
     gid: &Gid,
     how: Preparation,
-    by: &str,
+    claim: Option<&Claim<'_>>,
 ) -> Result<(), Error> {
     let insert = session.prepare_cached(INSERT_LEG).await?;
     let change = session.prepare_cached(CHANGE_BALANCE).await?;
-    let claim = session.prepare_cached(CLAIM).await?;
+    let claiming = session.prepare_cached(CLAIM).await?;
     let (account, counter) = (branch.account().get(), branch.counter_account().get());
     let requested = branch.transfer.amount.get();
     let amount = match branch.kind {
@@ -234,7 +251,6 @@ async fn one_by_one(
         LegKind::Credit => requested,
         LegKind::Refund => unreachable!("{NO_REFUND}"),
     };
-    let none: Option<Vec<i32>> = None;
     let statements = async {
         session.batch_execute("begin").await?;
         let leg: [&(dyn ToSql + Sync); 7] = [
@@ -249,9 +265,10 @@ async fn one_by_one(
         session.execute(&insert, &leg).await?;
         let balance: [&(dyn ToSql + Sync); 2] = [&account, &amount];
         session.execute(&change, &balance).await?;
-        if how.claims_decision {
-            let claimed: [&(dyn ToSql + Sync); 3] = [&branch.transfer.id.0, &none, &by];
-            session.execute(&claim, &claimed).await?;
+        if let Some(Claim { participants, by }) = claim {
+            let shards = column(participants);
+            let claimed: [&(dyn ToSql + Sync); 3] = [&branch.transfer.id.0, &shards, by];
+            session.execute(&claiming, &claimed).await?;
         }
         session.batch_execute(&prepared::prepare(gid)).await
     };

@@ -19,15 +19,19 @@ use crate::coordination::decision_logs::DecisionLogs;
 use crate::coordination::presence::{Presence, process_name};
 use crate::fail_points::{FailPoint, Fate};
 use crate::ledger::committers::{self, Order, Work};
+use crate::ledger::effect::Claim;
 use crate::ledger::messenger::Messenger;
 use crate::ledger::pools::{PoolSettings, Pools};
 use crate::ledger::relays::Role;
 use crate::ledger::{back_off, effect, leg, recovering};
-use crate::outcome::{Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone};
+use crate::outcome::{
+    Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone, Verdict,
+};
 use crate::shards::cluster::Cluster;
 use crate::shards::prepared;
 use crate::transfer::{
-    Branch, ClusterId, Epoch, IdOrigin, LegKind, Routing, ShardIndex, Transfer, TransferId,
+    Branch, ClusterId, Epoch, IdOrigin, LegKind, Participants, Routing, ShardIndex, Transfer,
+    TransferId,
 };
 use crate::verbs::locking::{LockService, LockTerms};
 use crate::verbs::{DecisionKey, Gid, Liveness, Preparation, PreparedBranch, Register, Verbs};
@@ -147,12 +151,8 @@ impl PostgresVerbs {
 }
 
 impl Inner {
-    async fn decide(
-        &self,
-        key: &DecisionKey,
-        participants: Option<[ShardIndex; 2]>,
-        wanted: Decision,
-    ) -> Result<Decision, ShardError> {
+    async fn decide(&self, key: &DecisionKey, wanted: Verdict) -> Result<Decision, ShardError> {
+        let (shard, kind) = key.effect;
         let home = key.home;
         if key.register == Register::File {
             let in_file = |error: LogError| ShardError {
@@ -161,17 +161,16 @@ impl Inner {
                 message: error.to_string(),
             };
             let log = self.context.logs.of(key.epoch).map_err(in_file)?;
-            return log.decide(key.transfer, wanted).await.map_err(in_file);
+            let standing = log.decide(key.transfer, wanted).await.map_err(in_file)?;
+            return Ok(standing.on(shard, kind));
         }
         let by = &self.name;
         let standing = self
             .messenger
-            .ask(home, async |session| {
-                decision::decide(session, key.transfer, participants, wanted, by).await
-            })
+            .ask(home, async |session| decision::decide(session, key.transfer, wanted, by).await)
             .await
             .map_err(|failure| failure.error)?;
-        standing.ok_or_else(|| ShardError {
+        standing.map(|standing| standing.on(shard, kind)).ok_or_else(|| ShardError {
             shard: home,
             sqlstate: None,
             message: "the decision vanishes between being met and being read".to_owned(),
@@ -238,11 +237,14 @@ impl Verbs for PostgresVerbs {
             let (shard, message) = (branch.shard, error.to_string());
             return Attempt::Failed(ShardError { shard, sqlstate: None, message });
         }
-        let by = &self.inner.name;
+        let claim = how.claims_decision.then(|| Claim {
+            participants: branch.transfer.participants(self.inner.routing),
+            by: &self.inner.name,
+        });
         self.inner
             .messenger
             .attempt(branch.shard, async |session| {
-                effect::prepare(session, branch, gid, how, by).await
+                effect::prepare(session, branch, gid, how, claim.as_ref()).await
             })
             .await
     }
@@ -250,7 +252,7 @@ impl Verbs for PostgresVerbs {
     async fn apply_and_decide(
         &self,
         branch: &Branch,
-        participants: [ShardIndex; 2],
+        participants: Participants,
         strategy: &'static str,
     ) -> Attempt {
         let by = &self.inner.name;
@@ -306,14 +308,15 @@ impl Verbs for PostgresVerbs {
     async fn decide(
         &self,
         key: &DecisionKey,
-        participants: [ShardIndex; 2],
+        participants: Option<Participants>,
         wanted: Decision,
     ) -> Result<Decision, ShardError> {
-        self.inner.decide(key, Some(participants), wanted).await
+        self.inner.decide(key, Verdict { decision: wanted, participants }).await
     }
 
     async fn decide_abort(&self, key: &DecisionKey, why: Refusal) -> Result<Decision, ShardError> {
-        self.inner.decide(key, None, Decision::Abort(why)).await
+        let wanted = Verdict { decision: Decision::Abort(why), participants: None };
+        self.inner.decide(key, wanted).await
     }
 
     async fn commit_prepared(&self, shard: ShardIndex, gid: &Gid) -> Finish {

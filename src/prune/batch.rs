@@ -103,9 +103,9 @@ pub async fn fold(
     // All prepared, nothing decided: recovery writes `abort` and rolls all back.
     verbs.reached(FailPoint::PrunePrepared).await;
 
-    let (first, last) = (prepared[0].0, home);
-    let key = prepared[0].1.decision_key();
-    let standing = match verbs.decide(&key, [first, last], Decision::Commit).await {
+    let (shard, gid) = &prepared[0];
+    let key = gid.decision_key(*shard);
+    let standing = match verbs.decide(&key, None, Decision::Commit).await {
         Ok(standing) => standing,
         Err(_) => ask(verbs, &key).await?,
     };

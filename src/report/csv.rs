@@ -13,7 +13,7 @@ use crate::report::cells::{access, count, number, ratio, text};
 use crate::transfer::Routing;
 
 /// The columns of `summary.csv`.
-pub const SUMMARY_COLUMNS: [&str; 71] = [
+pub const SUMMARY_COLUMNS: [&str; 72] = [
     "schema_version",
     "run_id",
     "started_at",
@@ -85,6 +85,7 @@ pub const SUMMARY_COLUMNS: [&str; 71] = [
     "client_share_least_percent",
     "client_share_most_percent",
     "reject_percent",
+    "expired",
 ];
 
 /// The columns of `intervals.csv`.
@@ -264,6 +265,7 @@ fn summary_row(results: &Results, s: &Summary) -> Vec<String> {
         number(s.client_share_percent.map(|shares| shares[0])),
         number(s.client_share_percent.map(|shares| shares[1])),
         number(Some(s.point.reject_percent)),
+        t.expired.to_string(),
     ]
 }
 

@@ -20,11 +20,11 @@ use super::leavings::Leavings;
 use super::network::{LegRow, Reply, Request};
 use crate::fail_points::FailPoint;
 use crate::outcome::{
-    AbortReason, Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone,
+    AbortReason, Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone, Verdict,
 };
 use crate::strategies::ending::Order;
 use crate::transfer::{
-    Branch, ClusterId, Epoch, LegKind, Routing, ShardIndex, Transfer, TransferId,
+    Branch, ClusterId, Epoch, LegKind, Participants, Routing, ShardIndex, Transfer, TransferId,
 };
 use crate::verbs::{DecisionKey, Gid, Liveness, Preparation, PreparedBranch, Verbs};
 
@@ -126,6 +126,14 @@ impl SimulatedVerbs {
         attempt_of(shard, self.mailbox.ask(request).await)
     }
 
+    async fn decided(&self, key: &DecisionKey, wanted: Verdict) -> Result<Decision, ShardError> {
+        let (shard, kind) = key.effect;
+        match self.mailbox.ask(Request::Decide(*key, wanted)).await {
+            Reply::Decision(standing) => Ok(standing.on(shard, kind)),
+            _ => Err(lost(key.home)),
+        }
+    }
+
     async fn tombstone(
         &self,
         shard: ShardIndex,
@@ -212,17 +220,18 @@ impl Verbs for SimulatedVerbs {
     }
 
     async fn prepare(&self, branch: &Branch, gid: &Gid, how: Preparation) -> Attempt {
-        let request = Request::Prepare(*branch, gid.clone(), how.strategy, how.claims_decision);
+        let claim = how.claims_decision.then(|| branch.transfer.participants(self.routing()));
+        let request = Request::Prepare(*branch, gid.clone(), how.strategy, claim);
         self.attempt(branch.shard, request).await
     }
 
     async fn apply_and_decide(
         &self,
         branch: &Branch,
-        _participants: [ShardIndex; 2],
+        participants: Participants,
         strategy: &'static str,
     ) -> Attempt {
-        self.attempt(branch.shard, Request::ApplyAndDecide(*branch, strategy)).await
+        self.attempt(branch.shard, Request::ApplyAndDecide(*branch, participants, strategy)).await
     }
 
     async fn record_refusal(
@@ -262,13 +271,10 @@ impl Verbs for SimulatedVerbs {
     async fn decide(
         &self,
         key: &DecisionKey,
-        _participants: [ShardIndex; 2],
+        participants: Option<Participants>,
         wanted: Decision,
     ) -> Result<Decision, ShardError> {
-        match self.mailbox.ask(Request::Decide(*key, wanted)).await {
-            Reply::Decision(standing) => Ok(standing),
-            _ => Err(lost(key.home)),
-        }
+        self.decided(key, Verdict { decision: wanted, participants }).await
     }
 
     async fn decide_abort(&self, key: &DecisionKey, why: Refusal) -> Result<Decision, ShardError> {
@@ -276,10 +282,7 @@ impl Verbs for SimulatedVerbs {
         if self.plant == Some(Plant::ExpiryByItself) && why == expired {
             return Ok(Decision::Abort(expired));
         }
-        match self.mailbox.ask(Request::Decide(*key, Decision::Abort(why))).await {
-            Reply::Decision(standing) => Ok(standing),
-            _ => Err(lost(key.home)),
-        }
+        self.decided(key, Verdict { decision: Decision::Abort(why), participants: None }).await
     }
 
     async fn commit_prepared(&self, shard: ShardIndex, gid: &Gid) -> Finish {

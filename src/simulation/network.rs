@@ -6,10 +6,10 @@ use super::eventing::{EventReply, EventRequest};
 use super::holds::HoldRequest;
 use super::locking::LockRequest;
 use super::sagas::SagaRequest;
-use crate::outcome::{AbortReason, Decision, LegOutcome, Refusal, Rejection};
+use crate::outcome::{AbortReason, LegOutcome, Refusal, Rejection, Verdict};
 use crate::strategies::ending::Order;
 use crate::transfer::{
-    AccountId, Amount, Branch, Epoch, LegKind, ShardIndex, Transfer, TransferId,
+    AccountId, Amount, Branch, Epoch, LegKind, Participants, ShardIndex, Transfer, TransferId,
 };
 use crate::verbs::saga::SagaState;
 use crate::verbs::{DecisionKey, Gid, Register};
@@ -21,10 +21,10 @@ pub enum Request {
     Epoch,
     /// Both legs in one local transaction.
     TransferLocally(ShardIndex, Transfer, &'static str),
-    /// A branch, prepared; with a claim on the decision table where the flag says so.
-    Prepare(Branch, Gid, &'static str, bool),
+    /// A branch, prepared; with a claim on the decision table, perhaps, for these effects.
+    Prepare(Branch, Gid, &'static str, Option<Participants>),
     /// The last agent's half.
-    ApplyAndDecide(Branch, &'static str),
+    ApplyAndDecide(Branch, Participants, &'static str),
     /// A refusal as a leg.
     RecordRefusal(Branch, Refusal, &'static str),
     /// A tombstone.
@@ -32,7 +32,7 @@ pub enum Request {
     /// A leg as it stands.
     ReadLeg(ShardIndex, TransferId, LegKind),
     /// A decision, unless one stands; then the one that stands.
-    Decide(DecisionKey, Decision),
+    Decide(DecisionKey, Verdict),
     /// `COMMIT PREPARED` or `ROLLBACK PREPARED`.
     Finish(ShardIndex, Gid, Order),
     /// A file may forget a decision. Done inside the process.
@@ -88,7 +88,7 @@ impl Request {
             Self::Decide(DecisionKey { home: shard, .. }, _)
             | Self::TransferLocally(shard, ..)
             | Self::Prepare(Branch { shard, .. }, ..)
-            | Self::ApplyAndDecide(Branch { shard, .. }, _)
+            | Self::ApplyAndDecide(Branch { shard, .. }, ..)
             | Self::RecordRefusal(Branch { shard, .. }, ..)
             | Self::Entomb(shard, ..)
             | Self::ReadLeg(shard, ..)
@@ -221,7 +221,7 @@ pub enum Reply {
     /// The key is held.
     InFlight,
     /// The decision that stands.
-    Decision(Decision),
+    Decision(Verdict),
     /// No such prepared transaction.
     Missing,
     /// Somebody else is finishing it.
@@ -268,7 +268,7 @@ impl fmt::Display for Request {
             Self::Prepare(b, gid, ..) => {
                 write!(f, "prepare {} (epoch {} attempt {})", branch(b), gid.epoch, gid.attempt)
             }
-            Self::ApplyAndDecide(b, _) => write!(f, "apply and decide {}", branch(b)),
+            Self::ApplyAndDecide(b, ..) => write!(f, "apply and decide {}", branch(b)),
             Self::RecordRefusal(b, refusal, _) => {
                 write!(f, "record {} for {}", refusal.name(), branch(b))
             }
@@ -280,7 +280,8 @@ impl fmt::Display for Request {
             }
             Self::Decide(key, wanted) => write!(
                 f,
-                "decide {wanted:?} for {} in {:?} (home {}, epoch {})",
+                "decide {:?} for {} in {:?} (home {}, epoch {})",
+                wanted.decision,
                 short(key.transfer),
                 key.register,
                 key.home,

@@ -56,7 +56,7 @@ impl World {
                     |other: &Gid| (other.epoch, other.attempt) == (gid.epoch, gid.attempt);
                 self.partner_stands(*shard, gid.transfer, gid.kind, of_the_try)
             }
-            Request::ApplyAndDecide(branch, _) => {
+            Request::ApplyAndDecide(branch, ..) => {
                 self.partner_stands(branch.shard, branch.transfer.id, branch.kind, |_| true)
             }
             Request::Finish(shard, gid, Order::RollBack) => {

@@ -21,9 +21,9 @@ use holds::HoldStep;
 use sagas::{SagaRow, SagaStep};
 
 use super::network::{LegRow, Reply, Request};
-use crate::outcome::{Decision, LegOutcome, Refusal, Rejection};
+use crate::outcome::{Decision, LegOutcome, Refusal, Rejection, Verdict};
 use crate::strategies::ending::Order;
-use crate::transfer::{AccountId, Branch, IdOrigin, LegKind, Transfer, TransferId};
+use crate::transfer::{AccountId, Branch, IdOrigin, LegKind, Participants, Transfer, TransferId};
 use crate::verbs::Gid;
 use crate::verbs::events::EventType;
 use crate::verbs::locking::HolderId;
@@ -92,11 +92,11 @@ pub enum Progress {
 enum Step {
     Leg(TransferId, LegKind, LegRow),
     Change(AccountId, i64),
-    Claim(TransferId),
+    Claim(TransferId, Participants),
     Commit,
     Prepare(Gid),
     Tombstone(TransferId, LegKind, LegRow),
-    Decide(TransferId, Decision),
+    Decide(TransferId, Verdict),
     Fenced(FencedStep),
     Saga(SagaStep),
     Hold(HoldStep),
@@ -113,7 +113,7 @@ enum Stop {
 pub struct Shard {
     accounts: BTreeMap<AccountId, Account>,
     legs: BTreeMap<(TransferId, LegKind), (LegRow, Option<Transaction>)>,
-    decisions: BTreeMap<TransferId, (Decision, Option<Transaction>)>,
+    decisions: BTreeMap<TransferId, (Verdict, Option<Transaction>)>,
     prepared: Vec<(Gid, Transaction)>,
     intents: BTreeMap<TransferId, (Transfer, IntentState)>,
     sagas: BTreeMap<TransferId, SagaRow>,
@@ -147,7 +147,10 @@ impl Shard {
     /// The committed decision on a transfer.
     #[must_use]
     pub fn decision(&self, id: TransferId) -> Option<Decision> {
-        self.decisions.get(&id).filter(|(_, by)| by.is_none()).map(|(decision, _)| *decision)
+        self.decisions
+            .get(&id)
+            .filter(|(_, by)| by.is_none())
+            .map(|(standing, _)| standing.decision)
     }
 
     /// Names of what is prepared here.
@@ -220,11 +223,13 @@ impl Shard {
                 }
                 account.lock = Some((transaction, Change { amount: change, fence: None }));
             }
-            Step::Claim(id) => match self.decisions.get(&id) {
+            Step::Claim(id, participants) => match self.decisions.get(&id) {
                 Some((_, Some(owner))) => return Err(Stop::Blocked(*owner)),
                 Some((_, None)) => return Err(Stop::Answer(Reply::DecisionStands)),
                 None => {
-                    self.decisions.insert(id, (Decision::Commit, Some(transaction)));
+                    let commit =
+                        Verdict { decision: Decision::Commit, participants: Some(participants) };
+                    self.decisions.insert(id, (commit, Some(transaction)));
                 }
             },
             Step::Commit => self.commit(transaction),
@@ -353,22 +358,21 @@ fn steps(request: &Request) -> Option<Vec<Step>> {
                 [receive, pay]
             });
             if transfer.origin == IdOrigin::MayBeRepeated {
-                steps.push(Step::Claim(transfer.id));
+                let here = Participants { debit: *shard, credit: *shard };
+                steps.push(Step::Claim(transfer.id, here));
             }
             steps.push(Step::Commit);
             steps
         }
-        Request::Prepare(branch, gid, strategy, claims_decision) => {
+        Request::Prepare(branch, gid, strategy, claim) => {
             let mut steps = Vec::from(effect(branch, strategy));
-            if *claims_decision {
-                steps.push(Step::Claim(branch.transfer.id));
-            }
+            steps.extend(claim.map(|participants| Step::Claim(branch.transfer.id, participants)));
             steps.push(Step::Prepare(gid.clone()));
             steps
         }
-        Request::ApplyAndDecide(branch, strategy) => {
+        Request::ApplyAndDecide(branch, participants, strategy) => {
             let mut steps = Vec::from(effect(branch, strategy));
-            steps.push(Step::Claim(branch.transfer.id));
+            steps.push(Step::Claim(branch.transfer.id, *participants));
             steps.push(Step::Commit);
             steps
         }

@@ -48,7 +48,11 @@ pub async fn answer_decided<V: StrategyVerbs>(
     strategy: &'static str,
 ) -> Outcome {
     match standing {
-        Decision::Commit => Outcome::Committed,
+        // By another call: as a rule for the same order.
+        Decision::Commit => match verbs.read_leg(home.shard, home.transfer.id, home.kind).await {
+            Ok(Some(leg)) if !leg.agrees_with(home) => Outcome::IdReused,
+            _ => Outcome::Committed,
+        },
         Decision::Abort(why) => match record(verbs, home, why, strategy).await {
             // Nothing will happen; under which name that is recorded, recovery settles.
             Outcome::Failed(error) => Outcome::InDoubt(error),

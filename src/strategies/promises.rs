@@ -168,7 +168,7 @@ async fn standing<V: StrategyVerbs>(
     credit: &Branch,
 ) -> Result<Option<Refusal>, ShardError> {
     match verbs.read_leg(credit.shard, credit.transfer.id, credit.kind).await? {
-        Some(leg) => refusal_of(credit, leg.outcome),
+        Some(leg) => refusal_of(credit, &leg),
         None => Err(owed(credit, "the credit's leg vanished between two statements")),
     }
 }
@@ -200,13 +200,17 @@ fn final_leg(
 ) -> Result<Option<Refusal>, ShardError> {
     match placed {
         Tombstone::Placed => Ok(Some(refusal)),
-        Tombstone::Stands(leg) => refusal_of(credit, leg.outcome),
+        Tombstone::Stands(leg) => refusal_of(credit, &leg),
         Tombstone::InFlight => Err(owed(credit, "somebody else credits it")),
     }
 }
 
-fn refusal_of(credit: &Branch, leg: LegOutcome) -> Result<Option<Refusal>, ShardError> {
-    match leg {
+fn refusal_of(credit: &Branch, leg: &StandingLeg) -> Result<Option<Refusal>, ShardError> {
+    match leg.outcome {
+        // It is another order's, under the same id: this credit never will run.
+        LegOutcome::Applied | LegOutcome::Rejected(_) if !leg.agrees_with(credit) => {
+            Ok(Some(Refusal::Aborted(AbortReason::Superseded)))
+        }
         LegOutcome::Applied => Ok(None),
         LegOutcome::Rejected(refusal) => Ok(Some(refusal)),
         LegOutcome::Empty => Ok(Some(Refusal::Aborted(AbortReason::Superseded))),

@@ -229,7 +229,7 @@ async fn resolve<V: StrategyVerbs>(
     recovered: &mut Recovered,
 ) {
     let superseded = Refusal::Aborted(AbortReason::Superseded);
-    let verdict = match verbs.decide_abort(&gid.decision_key(), superseded).await {
+    let verdict = match verbs.decide_abort(&gid.decision_key(shard), superseded).await {
         Ok(verdict) => verdict,
         Err(error) => {
             recovered.in_doubt.push((shard, gid, error));

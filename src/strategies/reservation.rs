@@ -42,7 +42,7 @@ use crate::strategies::recovery::{Living, Recovered};
 use crate::strategies::{Coordinator, Try, ending};
 use crate::transfer::{Branch, Epoch, ShardIndex, Transfer};
 use crate::verbs::holding::OpenHold;
-use crate::verbs::{DecisionKey, Register, StrategyVerbs};
+use crate::verbs::{DecisionKey, StrategyVerbs};
 
 /// The strategy's name.
 pub const NAME: &str = "reservation";
@@ -139,7 +139,7 @@ impl Coordinator for Reservation {
         // Both hold, nothing is decided: recovery writes `abort` and cancels both.
         verbs.reached(FailPoint::ReservationAllHeld).await;
 
-        let participants = booking.branches.map(|branch| branch.shard);
+        let participants = Some(transfer.participants(verbs.routing()));
         let standing = match verbs.decide(&booking.key, participants, Decision::Commit).await {
             Ok(standing) => standing,
             // The reply was lost. Whatever stands now, stands for ever: ask by writing.
@@ -208,9 +208,10 @@ struct Booking {
 impl Booking {
     fn of<V: StrategyVerbs>(verbs: &V, transfer: &Transfer, epoch: Epoch) -> Self {
         let routing = verbs.routing();
-        let (register, home) = (Register::Table, routing.home(transfer));
-        let key = DecisionKey { register, epoch, home, transfer: transfer.id };
-        Self { branches: transfer.branches(routing), key }
+        let branches = transfer.branches(routing);
+        let [other, home] = &branches;
+        let key = DecisionKey::in_table(home.shard, epoch, other);
+        Self { branches, key }
     }
 
     /// Decides against the transfer, unless it is decided already, and carries out what stands.

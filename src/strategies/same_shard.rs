@@ -22,7 +22,7 @@ use crate::fail_points::FailPoint;
 use crate::outcome::{AbortReason, Attempt, Outcome, Refusal, ShardError};
 use crate::strategies::{Coordinator, Try, ending};
 use crate::transfer::Transfer;
-use crate::verbs::{DecisionKey, Register, StrategyVerbs};
+use crate::verbs::{DecisionKey, StrategyVerbs};
 
 /// The strategy's name.
 pub const NAME: &str = "same-shard";
@@ -76,9 +76,7 @@ impl Coordinator for SameShard {
             }
             Attempt::LegStands => ending::read_standing_leg(verbs, &branch, &branch, NAME).await,
             Attempt::DecisionStands => {
-                let home = branch.shard;
-                let key =
-                    DecisionKey { register: Register::Table, epoch, home, transfer: transfer.id };
+                let key = DecisionKey::in_table(branch.shard, epoch, &branch);
                 match ending::ask(verbs, &key, AbortReason::Superseded).await {
                     Ok(standing) => {
                         Try::Ended(ending::answer_decided(verbs, &branch, standing, NAME).await)

@@ -112,7 +112,7 @@ impl Coordinator for TwoPhase {
         // All prepared, nothing decided: recovery writes `abort` and rolls both back.
         verbs.reached(FailPoint::TwoPhaseAllPrepared).await;
 
-        let participants = ballot.branches.map(|branch| branch.shard);
+        let participants = Some(transfer.participants(verbs.routing()));
         let standing = match verbs.decide(&ballot.key, participants, Decision::Commit).await {
             Ok(standing) => standing,
             // The reply was lost. Whatever stands now, stands for ever: ask by writing.
@@ -220,7 +220,7 @@ impl Ballot {
             kind: branch.kind,
             attempt,
         });
-        let key = gids[0].decision_key();
+        let key = gids[0].decision_key(branches[0].shard);
         Ok(Self { branches, gids, key })
     }
 
@@ -303,7 +303,7 @@ impl Ballot {
                 return ending::read_standing_leg(verbs, branch, self.home(), NAME).await;
             }
             Attempt::DecisionStands => {
-                let table = DecisionKey { register: Register::Table, ..self.key };
+                let table = DecisionKey::in_table(self.home().shard, self.key.epoch, branch);
                 match ending::ask(verbs, &table, AbortReason::Superseded).await {
                     Ok(standing) => self.answer(verbs, standing).await,
                     Err(error) => Outcome::Failed(error),

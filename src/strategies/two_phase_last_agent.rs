@@ -30,7 +30,7 @@ use crate::strategies::ending::{self, Order};
 use crate::strategies::two_phase::Ack;
 use crate::strategies::{Coordinator, Try};
 use crate::transfer::{Branch, Transfer};
-use crate::verbs::{Gid, Preparation, Register, Statements, StrategyVerbs};
+use crate::verbs::{DecisionKey, Gid, Preparation, Register, Statements, StrategyVerbs};
 
 /// The strategy's name.
 pub const NAME: &str = "2pc-last-agent";
@@ -80,12 +80,14 @@ impl Coordinator for TwoPhaseLastAgent {
         // A has prepared, home knows nothing: recovery writes `abort` and rolls A back.
         verbs.reached(FailPoint::LastAgentPrepared).await;
 
-        let participants = [other.shard, home.shard];
+        let participants = transfer.participants(routing);
         match verbs.apply_and_decide(&home, participants, NAME).await {
             Attempt::Done => {}
             // The reply was lost. Whatever stands on home now, stands for ever.
             Attempt::Unknown(lost) => {
-                match ending::ask(verbs, &gid.decision_key(), AbortReason::Unreachable).await {
+                match ending::ask(verbs, &gid.decision_key(other.shard), AbortReason::Unreachable)
+                    .await
+                {
                     Ok(Decision::Commit) => {}
                     Ok(standing) => {
                         ending::roll_back(verbs, other.shard, &gid).await;
@@ -140,7 +142,7 @@ async fn ask_home<V: StrategyVerbs>(
     if verbs.roll_back_prepared(other.shard, gid).await == Finish::Done {
         return Try::Again(AbortReason::Unreachable);
     }
-    match ending::ask(verbs, &gid.decision_key(), AbortReason::Unreachable).await {
+    match ending::ask(verbs, &gid.decision_key(other.shard), AbortReason::Unreachable).await {
         Ok(standing) => Try::Ended(ending::answer_decided(verbs, home, standing, NAME).await),
         Err(_) => Try::Ended(Outcome::InDoubt(lost)),
     }
@@ -164,7 +166,8 @@ async fn refused<V: StrategyVerbs>(
         }
         Attempt::LegStands => ending::read_standing_leg(verbs, branch, home, NAME).await,
         Attempt::DecisionStands => {
-            match ending::ask(verbs, &gid.decision_key(), AbortReason::Superseded).await {
+            let key = DecisionKey::in_table(home.shard, gid.epoch, home);
+            match ending::ask(verbs, &key, AbortReason::Superseded).await {
                 Ok(standing) => {
                     Try::Ended(ending::answer_decided(verbs, home, standing, NAME).await)
                 }

@@ -53,14 +53,15 @@ pub struct Gid {
 }
 
 impl Gid {
-    /// Under which key the verdict on this branch stands.
+    /// Under which key the verdict stands on this branch, which is on `shard`.
     #[must_use]
-    pub const fn decision_key(&self) -> DecisionKey {
+    pub const fn decision_key(&self, shard: ShardIndex) -> DecisionKey {
         DecisionKey {
             register: self.register,
             epoch: self.epoch,
             home: self.home,
             transfer: self.transfer,
+            effect: (shard, self.kind),
         }
     }
 

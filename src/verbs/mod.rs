@@ -30,7 +30,7 @@ pub use gid::{Gid, Register};
 use crate::fail_points::FailPoint;
 use crate::outcome::{Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone};
 use crate::transfer::{
-    Branch, ClusterId, Epoch, LegKind, Routing, ShardIndex, Transfer, TransferId,
+    Branch, ClusterId, Epoch, LegKind, Participants, Routing, ShardIndex, Transfer, TransferId,
 };
 
 /// Where the decision of a transfer is kept, and under which name.
@@ -44,6 +44,18 @@ pub struct DecisionKey {
     pub home: ShardIndex,
     /// Whose decision.
     pub transfer: TransferId,
+    /// On behalf of which effect it is asked for: its shard and kind. A `commit` that stands on an
+    /// order of other effects under the same id is none for this one.
+    pub effect: (ShardIndex, LegKind),
+}
+
+impl DecisionKey {
+    /// Where the table on `home` keeps the decision on the transfer of `branch`.
+    #[must_use]
+    pub const fn in_table(home: ShardIndex, epoch: Epoch, branch: &Branch) -> Self {
+        let (transfer, effect) = (branch.transfer.id, (branch.shard, branch.kind));
+        Self { register: Register::Table, epoch, home, transfer, effect }
+    }
 }
 
 /// How the statements of a branch travel to the shard.
@@ -149,7 +161,7 @@ pub trait Verbs: Send + Sync {
     fn apply_and_decide(
         &self,
         branch: &Branch,
-        participants: [ShardIndex; 2],
+        participants: Participants,
         strategy: &'static str,
     ) -> impl Future<Output = Attempt> + Send;
 
@@ -187,19 +199,21 @@ pub trait Verbs: Send + Sync {
         kind: LegKind,
     ) -> impl Future<Output = Result<Option<StandingLeg>, ShardError>> + Send;
 
-    /// Writes `wanted` unless a decision already stands; returns the one that stands.
+    /// Writes `wanted` unless a decision already stands; returns what the one that stands means
+    /// for the effect of `key`. A `commit` without participants is one of the tool itself, whose
+    /// id nobody else can use.
     ///
     /// # Errors
     /// The register did not answer: `wanted` may stand or not.
     fn decide(
         &self,
         key: &DecisionKey,
-        participants: [ShardIndex; 2],
+        participants: Option<Participants>,
         wanted: Decision,
     ) -> impl Future<Output = Result<Decision, ShardError>> + Send;
 
     /// Asks by writing, for whoever does not know the outcome: inserts `abort` unless a decision
-    /// already stands; returns the one that stands.
+    /// already stands; returns what the one that stands means for the effect of `key`.
     ///
     /// # Errors
     /// The register did not answer, or it is a file that somebody else owns.

@@ -13,7 +13,7 @@ use super::{DecisionKey, Gid, Liveness, Preparation, PreparedBranch, Register, S
 use crate::fail_points::FailPoint;
 use crate::outcome::{Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone};
 use crate::transfer::{
-    Branch, ClusterId, Epoch, LegKind, Routing, ShardIndex, Transfer, TransferId,
+    Branch, ClusterId, Epoch, LegKind, Participants, Routing, ShardIndex, Transfer, TransferId,
 };
 
 /// One step, seen from the coordinator.
@@ -171,7 +171,7 @@ impl<V: Verbs, O: Observer> Verbs for Observed<'_, V, O> {
     async fn apply_and_decide(
         &self,
         branch: &Branch,
-        participants: [ShardIndex; 2],
+        participants: Participants,
         strategy: &'static str,
     ) -> Attempt {
         let started = Instant::now();
@@ -221,7 +221,7 @@ impl<V: Verbs, O: Observer> Verbs for Observed<'_, V, O> {
     async fn decide(
         &self,
         key: &DecisionKey,
-        participants: [ShardIndex; 2],
+        participants: Option<Participants>,
         wanted: Decision,
     ) -> Result<Decision, ShardError> {
         let started = Instant::now();

@@ -149,8 +149,8 @@ async fn a_branch_in_flight_is_listed_and_is_no_violation() {
     }
     assert_eq!(audited(&bank).await.prepared.len(), 2);
     // Decided, and one of the two carried out: half-visible, and still no violation.
-    let key = gids[0].1.decision_key();
-    let participants = [gids[0].0, gids[1].0];
+    let key = gids[0].1.decision_key(gids[0].0);
+    let participants = Some(transfer.participants(verbs.routing()));
     let decided = verbs.decide(&key, participants, Decision::Commit).await;
     assert_eq!(decided, Ok(Decision::Commit));
     verbs.commit_prepared(gids[0].0, &gids[0].1).await;

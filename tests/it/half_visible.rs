@@ -54,8 +54,9 @@ async fn two_phase_commit_is_half_visible_between_its_two_commits() {
         assert_eq!(verbs.prepare(&branch, &gid, how).await, Attempt::Done);
         gids.push((branch.shard, gid));
     }
-    let participants = [gids[0].0, gids[1].0];
-    let decided = verbs.decide(&gids[0].1.decision_key(), participants, Decision::Commit).await;
+    let participants = Some(transfer.participants(verbs.routing()));
+    let key = gids[0].1.decision_key(gids[0].0);
+    let decided = verbs.decide(&key, participants, Decision::Commit).await;
     assert_eq!(decided, Ok(Decision::Commit));
     assert_eq!(looks(&bank, &transfer).await, NOTHING, "what is prepared is not visible");
     assert_eq!(verbs.commit_prepared(gids[0].0, &gids[0].1).await, Finish::Done);

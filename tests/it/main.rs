@@ -61,6 +61,8 @@ mod reservations;
 #[cfg(test)]
 mod resetting;
 #[cfg(test)]
+mod reused_ids;
+#[cfg(test)]
 mod sagas;
 #[cfg(test)]
 mod seats;

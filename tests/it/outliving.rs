@@ -5,7 +5,7 @@ use std::time::Duration;
 use shardbank::fail_points::{FailPoint, Needs};
 use shardbank::outcome::{AbortReason, Decision, Refusal};
 use shardbank::transfer::IdOrigin;
-use shardbank::verbs::{DecisionKey, Register, Verbs};
+use shardbank::verbs::{DecisionKey, Verbs};
 
 use crate::bank::Bank;
 use crate::crash::{Order, recover_twice};
@@ -70,12 +70,9 @@ async fn whoever_asks_the_table_waits_for_what_a_file_has_decided() {
         order.transfer.origin = origin;
         order.dies_at(&bank, FailPoint::TwoPhaseDecided).await.kill().await;
         let (_context, verbs) = bank.coordinator().await;
-        let key = DecisionKey {
-            register: Register::Table,
-            epoch: verbs.epoch().await.expect("an epoch"),
-            home: verbs.routing().home(&order.transfer),
-            transfer: order.transfer.id,
-        };
+        let epoch = verbs.epoch().await.expect("an epoch");
+        let [other, home] = order.transfer.branches(verbs.routing());
+        let key = DecisionKey::in_table(home.shard, epoch, &other);
         let no = Refusal::Aborted(AbortReason::Unreachable);
         let asked = verbs.decide_abort(&key, no).await;
         assert!(asked.is_err(), "{origin:?}: {asked:?} while the file says commit");

@@ -315,7 +315,7 @@ async fn a_coordinator_that_wakes_after_the_retention_time_finds_that_it_was_dec
     recoverer.retire().await;
     pruned(&bank, &EVERYTHING).await;
 
-    let participants = [other.shard, home.shard];
+    let participants = transfer.participants(stalled.routing());
     let woken = stalled.apply_and_decide(&home, participants, "2pc-last-agent").await;
     assert_eq!(woken, Attempt::DecisionStands);
     assert_clean(&bank).await;

@@ -75,8 +75,14 @@ async fn a_decided_transfer_of_a_dead_coordinator_is_committed() {
         let transfer = bank::transfer(bank.account(0, 1), bank.account(1, 1), 5);
         let (context, verbs) = bank.coordinator().await;
         let [first, _] = prepare_both(&bank, &verbs, &transfer, register).await;
-        let participants = transfer.branches(verbs.routing()).map(|branch| branch.shard);
-        let decided = verbs.decide(&first.decision_key(), participants, Decision::Commit).await;
+        let participants = Some(transfer.participants(verbs.routing()));
+        let decided = verbs
+            .decide(
+                &first.decision_key(transfer.branches(bank.cluster.routing())[0].shard),
+                participants,
+                Decision::Commit,
+            )
+            .await;
         assert_eq!(decided, Ok(Decision::Commit));
         drop((context, verbs));
 
@@ -103,8 +109,14 @@ async fn a_slow_coordinator_finds_that_it_has_been_decided_against() {
     let recovered = recover(&recoverer, Duration::ZERO).await;
     assert!(recovered.false_aborts >= 2, "{recovered:?}");
 
-    let participants = transfer.branches(slow.routing()).map(|branch| branch.shard);
-    let standing = slow.decide(&first.decision_key(), participants, Decision::Commit).await;
+    let participants = Some(transfer.participants(slow.routing()));
+    let standing = slow
+        .decide(
+            &first.decision_key(transfer.branches(bank.cluster.routing())[0].shard),
+            participants,
+            Decision::Commit,
+        )
+        .await;
     assert!(matches!(standing, Ok(Decision::Abort(_))), "{standing:?}");
     assert_eq!(bank.legs_of(&transfer).await, vec![]);
 }

@@ -10,9 +10,9 @@ use shardbank::outcome::{
     AbortReason, Attempt, Decision, LegOutcome, Outcome, Refusal, Rejection, Tombstone,
 };
 use shardbank::strategies::recovery::recover;
-use shardbank::transfer::{Branch, Transfer};
+use shardbank::transfer::{Branch, Participants, Transfer};
 use shardbank::verbs::holding::HoldVerbs;
-use shardbank::verbs::{DecisionKey, Register, Verbs};
+use shardbank::verbs::{DecisionKey, Verbs};
 
 use crate::bank::{self, Bank, OPENING_BALANCE};
 use crate::doomed::{run, said};
@@ -37,12 +37,13 @@ async fn standing(bank: &Bank, branch: &Branch) -> (Option<String>, Option<Strin
 }
 
 async fn key(verbs: &PostgresVerbs, transfer: &Transfer) -> DecisionKey {
-    DecisionKey {
-        register: Register::Table,
-        epoch: verbs.epoch().await.expect("an epoch"),
-        home: verbs.routing().home(transfer),
-        transfer: transfer.id,
-    }
+    let epoch = verbs.epoch().await.expect("an epoch");
+    let [other, home] = transfer.branches(verbs.routing());
+    DecisionKey::in_table(home.shard, epoch, &other)
+}
+
+fn participants(verbs: &PostgresVerbs, transfer: &Transfer) -> Option<Participants> {
+    Some(transfer.participants(verbs.routing()))
 }
 
 fn is(hold: &str, leg: &str, held: i64) -> (Option<String>, Option<String>, i64) {
@@ -64,7 +65,7 @@ async fn every_step_of_a_reservation_that_comes_twice_runs_once() {
     assert_eq!(bank.balance(transfer.source).await, OPENING_BALANCE, "nothing has moved");
 
     let key = key(&verbs, &transfer).await;
-    let decided = verbs.decide(&key, branches.map(|b| b.shard), Decision::Commit).await;
+    let decided = verbs.decide(&key, participants(&verbs, &transfer), Decision::Commit).await;
     assert_eq!(decided, Ok(Decision::Commit));
     for branch in &branches {
         for _ in 0..2 {
@@ -133,7 +134,8 @@ async fn expiry_and_confirmation_at_the_same_instant_agree_on_both_accounts() {
         // Both are expired or about to be; the coordinator does not know.
         let key = key(&verbs, &transfer).await;
         let coordinator = async {
-            let decided = verbs.decide(&key, branches.map(|b| b.shard), Decision::Commit).await;
+            let decided =
+                verbs.decide(&key, participants(&verbs, &transfer), Decision::Commit).await;
             if decided == Ok(Decision::Commit) {
                 for branch in &branches {
                     assert_eq!(verbs.confirm(branch).await, Attempt::Done, "race {race}");
@@ -176,7 +178,10 @@ async fn sweepers_side_by_side_end_every_hold_by_its_decision() {
         }
         if n % 2 == 0 {
             let key = key(&verbs, &transfer).await;
-            verbs.decide(&key, branches.map(|b| b.shard), Decision::Commit).await.expect("decided");
+            verbs
+                .decide(&key, participants(&verbs, &transfer), Decision::Commit)
+                .await
+                .expect("decided");
         }
         left.push(transfer);
     }

@@ -6,7 +6,7 @@ use shardbank::audit::audit;
 use shardbank::ledger::reset::{reset, set_closed};
 use shardbank::outcome::{AbortReason, Outcome, Refusal, Rejection};
 use shardbank::transfer::Transfer;
-use shardbank::verbs::{DecisionKey, Register, Verbs};
+use shardbank::verbs::{DecisionKey, Verbs};
 
 use crate::bank::{self, Bank, OPENING_BALANCE};
 
@@ -29,7 +29,7 @@ async fn everything_is_as_it_was_but_for_what_was_decided_against() {
         let epoch = verbs.epoch().await.expect("an epoch");
         let home = verbs.routing().home(&transfer);
         let stalled = bank::transfer(transfer.source, transfer.target, 1);
-        let key = DecisionKey { register: Register::Table, epoch, home, transfer: stalled.id };
+        let key = DecisionKey::in_table(home, epoch, &stalled.debit(verbs.routing()));
         let why = Refusal::Aborted(AbortReason::Superseded);
         verbs.decide_abort(&key, why).await.expect("decided");
 

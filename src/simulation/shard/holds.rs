@@ -87,7 +87,10 @@ impl Shard {
                         self.legs.insert(key, (refusal, None));
                         self.flush();
                     }
-                    Some((row, None)) if row.outcome == LegOutcome::Held => {
+                    Some((row, None))
+                        if row.outcome == LegOutcome::Held
+                            && row.arguments == refusal.arguments =>
+                    {
                         let row = LegRow { outcome: refusal.outcome, ..*row };
                         self.end_hold(&branch, row)?;
                     }

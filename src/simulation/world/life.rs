@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::outcome::Decision;
+use crate::outcome::Verdict;
 use crate::transfer::{Epoch, TransferId};
 
 #[derive(Debug, Clone, Hash)]
@@ -11,7 +11,7 @@ pub(in crate::simulation) struct Life {
     pub(in crate::simulation) is_locked: bool,
     pub(in crate::simulation) is_open: bool,
     /// What is in the file; where a transfer is in it twice, the later record.
-    pub(in crate::simulation) file: BTreeMap<TransferId, Decision>,
+    pub(in crate::simulation) file: BTreeMap<TransferId, Verdict>,
     /// What the first owner has forgotten.
     pub(in crate::simulation) forgotten: BTreeSet<TransferId>,
     pub(in crate::simulation) file_owner: usize,
