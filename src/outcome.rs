@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::transfer::{AccountId, Amount, Branch, LegKind, Participants, ShardIndex};
+use crate::transfer::{AccountId, Amount, Branch, Effects, Participants, Routing, ShardIndex};
 
 /// How a transfer ended, as far as its coordinator knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,19 +160,17 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// What it decides for an effect of this kind on `shard`. An id may have been used again, for
-    /// another order: a `commit` says nothing of effects that it does not name, but that the first
-    /// writer was another, so it never will be `commit` for them. A leg has one owner, so the effect
-    /// that a `commit` names is its own.
+    /// What it decides for `effects`. An id may have been used again, for another order: a `commit`
+    /// says nothing of effects that it does not name, but that the first writer was another, so it
+    /// never will be `commit` for them. A leg has one owner, so an effect that stands and is named is
+    /// its own.
     #[must_use]
-    pub fn on(&self, shard: ShardIndex, kind: LegKind) -> Decision {
+    pub fn on(&self, effects: &Effects) -> Decision {
         match self.participants {
-            Some(participants) if self.decision == Decision::Commit => {
-                if participants.include(shard, kind) {
-                    Decision::Commit
-                } else {
-                    Decision::Abort(Refusal::Aborted(AbortReason::Superseded))
-                }
+            Some(participants)
+                if self.decision == Decision::Commit && !effects.are_among(&participants) =>
+            {
+                Decision::Abort(Refusal::Aborted(AbortReason::Superseded))
             }
             _ => self.decision,
         }
@@ -260,6 +258,13 @@ impl StandingLeg {
     pub fn agrees_with(&self, branch: &Branch) -> bool {
         let asked = (branch.account(), branch.counter_account(), branch.transfer.amount);
         self.arguments.is_none_or(|standing| standing == asked)
+    }
+
+    /// The home shard of the transfer that this leg belongs to; nothing of a tombstone.
+    #[must_use]
+    pub fn home(&self, routing: Routing) -> Option<ShardIndex> {
+        let (account, counter, _) = self.arguments?;
+        Some(routing.shard_of(account).max(routing.shard_of(counter)))
     }
 }
 

@@ -268,14 +268,36 @@ pub struct Participants {
     pub credit: ShardIndex,
 }
 
-impl Participants {
-    /// Whether an effect of this kind on `shard` is one of them.
+/// Effects of a transfer as far as they are known: where the debit is, where the credit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Effects {
+    /// The shard of the debit.
+    pub debit: Option<ShardIndex>,
+    /// The shard of the credit.
+    pub credit: Option<ShardIndex>,
+}
+
+impl Effects {
+    /// Nothing but an effect of this kind on `shard`.
     #[must_use]
-    pub fn include(&self, shard: ShardIndex, kind: LegKind) -> bool {
+    pub const fn one(shard: ShardIndex, kind: LegKind) -> Self {
         match kind {
-            LegKind::Debit | LegKind::Refund => self.debit == shard,
-            LegKind::Credit => self.credit == shard,
+            LegKind::Debit | LegKind::Refund => Self { debit: Some(shard), credit: None },
+            LegKind::Credit => Self { debit: None, credit: Some(shard) },
         }
+    }
+
+    /// Whether all of them are among `participants`.
+    #[must_use]
+    pub fn are_among(&self, participants: &Participants) -> bool {
+        self.debit.is_none_or(|shard| shard == participants.debit)
+            && self.credit.is_none_or(|shard| shard == participants.credit)
+    }
+}
+
+impl From<Participants> for Effects {
+    fn from(Participants { debit, credit }: Participants) -> Self {
+        Self { debit: Some(debit), credit: Some(credit) }
     }
 }
 

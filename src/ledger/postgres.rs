@@ -152,7 +152,6 @@ impl PostgresVerbs {
 
 impl Inner {
     async fn decide(&self, key: &DecisionKey, wanted: Verdict) -> Result<Decision, ShardError> {
-        let (shard, kind) = key.effect;
         let home = key.home;
         if key.register == Register::File {
             let in_file = |error: LogError| ShardError {
@@ -162,7 +161,7 @@ impl Inner {
             };
             let log = self.context.logs.of(key.epoch).map_err(in_file)?;
             let standing = log.decide(key.transfer, wanted).await.map_err(in_file)?;
-            return Ok(standing.on(shard, kind));
+            return Ok(standing.on(&key.effects));
         }
         let by = &self.name;
         let standing = self
@@ -170,7 +169,7 @@ impl Inner {
             .ask(home, async |session| decision::decide(session, key.transfer, wanted, by).await)
             .await
             .map_err(|failure| failure.error)?;
-        standing.map(|standing| standing.on(shard, kind)).ok_or_else(|| ShardError {
+        standing.map(|standing| standing.on(&key.effects)).ok_or_else(|| ShardError {
             shard: home,
             sqlstate: None,
             message: "the decision vanishes between being met and being read".to_owned(),

@@ -127,9 +127,8 @@ impl SimulatedVerbs {
     }
 
     async fn decided(&self, key: &DecisionKey, wanted: Verdict) -> Result<Decision, ShardError> {
-        let (shard, kind) = key.effect;
         match self.mailbox.ask(Request::Decide(*key, wanted)).await {
-            Reply::Decision(standing) => Ok(standing.on(shard, kind)),
+            Reply::Decision(standing) => Ok(standing.on(&key.effects)),
             _ => Err(lost(key.home)),
         }
     }

@@ -1,7 +1,7 @@
 //! Schedules of several transfers at once, chosen by a seed.
 //!
 //! Swarm: the seed first picks the *shape* (shards, accounts, strategies and their options, who
-//! repeats whose call, where and when recovery runs, what may go wrong and how often) and then
+//! repeats whose call or uses its id for something else, where and when recovery runs, what may go wrong and how often) and then
 //! the schedule, so that rare combinations are not drowned in the average one. Everything comes
 //! from the one seed, so a failure is played again, step by step, from its number.
 
@@ -156,8 +156,8 @@ fn with_transfer(
         other => other,
     };
     let amount = dice.pick(&[10, 30, 60, 90, 120]);
-    let (is_repeated, is_beside) = (dice.percent(55), dice.percent(60));
-    let origin = if (is_repeated && is_beside) || dice.percent(30) {
+    let (is_repeated, is_beside, is_reused) = (dice.percent(55), dice.percent(60), dice.percent(4));
+    let origin = if (is_repeated && is_beside) || is_reused || dice.percent(30) {
         IdOrigin::MayBeRepeated
     } else {
         IdOrigin::Fresh
@@ -172,6 +172,12 @@ fn with_transfer(
         if !is_beside {
             scene = scene.after(first);
         }
+    }
+    if is_reused {
+        // Another order under the same id.
+        let (from, to) = (from % accounts + 1, (from + 1) % accounts + 1);
+        let other = transfer(id, from, to, dice.pick(&[10, 30]), IdOrigin::MayBeRepeated);
+        scene = scene.calling(dice.below(2), &parsed(dice.pick(calls)), other);
     }
     debug_assert!(one.source != one.target && account(from) == one.source);
     scene

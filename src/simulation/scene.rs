@@ -87,6 +87,13 @@ pub fn transfer(id: u128, from: i64, to: i64, amount: i64, origin: IdOrigin) -> 
     }
 }
 
+/// Whether both are calls for the same thing, and not for another under the same id.
+#[must_use]
+pub fn is_same_order(one: &Transfer, other: &Transfer) -> bool {
+    let order = |t: &Transfer| (t.id, t.source, t.target, t.amount);
+    order(one) == order(other)
+}
+
 impl Scene {
     /// Accounts with the same balance, numbered from 1, and nothing to do yet.
     #[must_use]
@@ -159,18 +166,25 @@ impl Scene {
         self
     }
 
-    /// The transfers, each once, as they were first asked for.
+    /// The orders, each once, as they were first asked for.
     #[must_use]
     pub fn transfers(&self) -> Vec<Transfer> {
         let mut all: Vec<Transfer> = Vec::new();
         for role in &self.roles {
             if let Program::Transfer { transfer, .. } = &role.program
-                && all.iter().all(|known| known.id != transfer.id)
+                && all.iter().all(|known| !is_same_order(known, transfer))
             {
                 all.push(*transfer);
             }
         }
         all
+    }
+
+    /// Whether two of its orders share an id.
+    #[must_use]
+    pub fn reuses_ids(&self) -> bool {
+        let all = self.transfers();
+        (1..all.len()).any(|i| all[..i].iter().any(|known| known.id == all[i].id))
     }
 
     /// What its calls, or `repeats` of them, can leave behind.
@@ -193,6 +207,7 @@ impl Scene {
             Shard::with_accounts(here.copied())
         });
         let mut world = World::new(shards.collect(), self.tokens, self.budget);
+        world.ids_are_reused = self.reuses_ids();
         let processes = self.roles.iter().map(|role| role.process + 1).max().unwrap_or(0);
         for process in 0..processes {
             let mut roles = self.roles.iter().filter(|role| role.process == process);

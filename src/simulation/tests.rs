@@ -2,6 +2,7 @@ mod events;
 mod locks;
 mod planted;
 mod reservations;
+mod reused_ids;
 mod sagas;
 
 use super::explore::every_schedule;

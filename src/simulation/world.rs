@@ -133,6 +133,8 @@ pub struct World {
     pub(super) grants: BTreeMap<AccountId, i32>,
     pub(super) tokens: Tokens,
     pub(super) budget: Budget,
+    /// Two orders share an id, so legs of one id need not be partners.
+    pub(super) ids_are_reused: bool,
 }
 
 impl World {
@@ -141,7 +143,8 @@ impl World {
     pub fn new(shards: Vec<Shard>, tokens: Tokens, budget: Budget) -> Self {
         let shards = shards.into_iter().map(Kept::new).collect();
         let (lives, processes, tasks, statements, grants) = Default::default();
-        Self { shards, lives, processes, tasks, statements, grants, tokens, budget }
+        let ids_are_reused = false;
+        Self { shards, lives, processes, tasks, statements, grants, tokens, budget, ids_are_reused }
     }
 
     /// The shards.

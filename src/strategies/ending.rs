@@ -48,10 +48,18 @@ pub async fn answer_decided<V: StrategyVerbs>(
     strategy: &'static str,
 ) -> Outcome {
     match standing {
-        // By another call: as a rule for the same order.
+        // By another call, and only its leg tells whether for the same order.
         Decision::Commit => match verbs.read_leg(home.shard, home.transfer.id, home.kind).await {
-            Ok(Some(leg)) if !leg.agrees_with(home) => Outcome::IdReused,
-            _ => Outcome::Committed,
+            Ok(Some(leg)) if leg.agrees_with(home) => Outcome::Committed,
+            Ok(Some(_)) => Outcome::IdReused,
+            Ok(None) => Outcome::InDoubt(ShardError {
+                shard: home.shard,
+                sqlstate: None,
+                message: "another call with this transfer id is decided and not carried out yet; \
+                          ask again"
+                    .to_owned(),
+            }),
+            Err(error) => Outcome::InDoubt(error),
         },
         Decision::Abort(why) => match record(verbs, home, why, strategy).await {
             // Nothing will happen; under which name that is recorded, recovery settles.

@@ -317,11 +317,12 @@ async fn roll_back<V: StrategyVerbs>(
         // In flight: a later attempt at the same id, which will meet the verdict by itself.
         Ok(Tombstone::Placed | Tombstone::InFlight) => {}
         // A table's abort binds every attempt at the transfer but those by strategies that ask no
-        // register; a file's only those of its epoch. So another call of the same id may have gone
-        // through.
+        // register; a file's only those of its epoch; neither another order under the id whose home
+        // is elsewhere. So another call of the same id may have gone through.
         Ok(Tombstone::Stands(leg))
             if leg.outcome == LegOutcome::Applied
                 && gid.register == Register::Table
+                && leg.home(verbs.routing()).is_none_or(|home| home == gid.home)
                 && !promises::asks_no_register(&leg) =>
         {
             let verdict = Decision::Abort(Refusal::Aborted(AbortReason::Superseded));

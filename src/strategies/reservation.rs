@@ -209,9 +209,7 @@ impl Booking {
     fn of<V: StrategyVerbs>(verbs: &V, transfer: &Transfer, epoch: Epoch) -> Self {
         let routing = verbs.routing();
         let branches = transfer.branches(routing);
-        let [other, home] = &branches;
-        let key = DecisionKey::in_table(home.shard, epoch, other);
-        Self { branches, key }
+        Self { branches, key: DecisionKey::in_table(routing, epoch, transfer) }
     }
 
     /// Decides against the transfer, unless it is decided already, and carries out what stands.

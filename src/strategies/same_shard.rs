@@ -76,7 +76,7 @@ impl Coordinator for SameShard {
             }
             Attempt::LegStands => ending::read_standing_leg(verbs, &branch, &branch, NAME).await,
             Attempt::DecisionStands => {
-                let key = DecisionKey::in_table(branch.shard, epoch, &branch);
+                let key = DecisionKey::in_table(verbs.routing(), epoch, transfer);
                 match ending::ask(verbs, &key, AbortReason::Superseded).await {
                     Ok(standing) => {
                         Try::Ended(ending::answer_decided(verbs, &branch, standing, NAME).await)

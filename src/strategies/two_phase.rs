@@ -220,7 +220,8 @@ impl Ballot {
             kind: branch.kind,
             attempt,
         });
-        let key = gids[0].decision_key(branches[0].shard);
+        let table = DecisionKey::in_table(routing, epoch, transfer);
+        let key = DecisionKey { register, ..table };
         Ok(Self { branches, gids, key })
     }
 
@@ -303,7 +304,7 @@ impl Ballot {
                 return ending::read_standing_leg(verbs, branch, self.home(), NAME).await;
             }
             Attempt::DecisionStands => {
-                let table = DecisionKey::in_table(self.home().shard, self.key.epoch, branch);
+                let table = DecisionKey { register: Register::Table, ..self.key };
                 match ending::ask(verbs, &table, AbortReason::Superseded).await {
                     Ok(standing) => self.answer(verbs, standing).await,
                     Err(error) => Outcome::Failed(error),

@@ -30,7 +30,7 @@ use crate::strategies::ending::{self, Order};
 use crate::strategies::two_phase::Ack;
 use crate::strategies::{Coordinator, Try};
 use crate::transfer::{Branch, Transfer};
-use crate::verbs::{DecisionKey, Gid, Preparation, Register, Statements, StrategyVerbs};
+use crate::verbs::{DecisionKey, Gid, Preparation, Register, Statements, StrategyVerbs, Verbs};
 
 /// The strategy's name.
 pub const NAME: &str = "2pc-last-agent";
@@ -85,9 +85,7 @@ impl Coordinator for TwoPhaseLastAgent {
             Attempt::Done => {}
             // The reply was lost. Whatever stands on home now, stands for ever.
             Attempt::Unknown(lost) => {
-                match ending::ask(verbs, &gid.decision_key(other.shard), AbortReason::Unreachable)
-                    .await
-                {
+                match ending::ask(verbs, &key(verbs, &gid, &home), AbortReason::Unreachable).await {
                     Ok(Decision::Commit) => {}
                     Ok(standing) => {
                         ending::roll_back(verbs, other.shard, &gid).await;
@@ -129,6 +127,11 @@ impl Coordinator for TwoPhaseLastAgent {
     }
 }
 
+/// Where the transfer is decided whose branch `gid` is.
+fn key<V: Verbs>(verbs: &V, gid: &Gid, home: &Branch) -> DecisionKey {
+    DecisionKey::in_table(verbs.routing(), gid.epoch, &home.transfer)
+}
+
 /// Ends a try after which it is not known whether A is, or will be, prepared. Only seeing the
 /// branch go is knowledge; otherwise home is asked by writing, and recovery rolls A back on the
 /// strength of what then stands there.
@@ -142,7 +145,7 @@ async fn ask_home<V: StrategyVerbs>(
     if verbs.roll_back_prepared(other.shard, gid).await == Finish::Done {
         return Try::Again(AbortReason::Unreachable);
     }
-    match ending::ask(verbs, &gid.decision_key(other.shard), AbortReason::Unreachable).await {
+    match ending::ask(verbs, &key(verbs, gid, home), AbortReason::Unreachable).await {
         Ok(standing) => Try::Ended(ending::answer_decided(verbs, home, standing, NAME).await),
         Err(_) => Try::Ended(Outcome::InDoubt(lost)),
     }
@@ -166,8 +169,7 @@ async fn refused<V: StrategyVerbs>(
         }
         Attempt::LegStands => ending::read_standing_leg(verbs, branch, home, NAME).await,
         Attempt::DecisionStands => {
-            let key = DecisionKey::in_table(home.shard, gid.epoch, home);
-            match ending::ask(verbs, &key, AbortReason::Superseded).await {
+            match ending::ask(verbs, &key(verbs, gid, home), AbortReason::Superseded).await {
                 Ok(standing) => {
                     Try::Ended(ending::answer_decided(verbs, home, standing, NAME).await)
                 }

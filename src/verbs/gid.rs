@@ -8,7 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::transfer::{ClusterId, Epoch, LegKind, ShardIndex, TransferId};
+use crate::transfer::{ClusterId, Effects, Epoch, LegKind, ShardIndex, TransferId};
 use crate::verbs::DecisionKey;
 
 /// Which kind of register holds a transfer's decision.
@@ -53,7 +53,7 @@ pub struct Gid {
 }
 
 impl Gid {
-    /// Under which key the verdict stands on this branch, which is on `shard`.
+    /// Under which key the verdict stands on this branch, which is on `shard`, by itself.
     #[must_use]
     pub const fn decision_key(&self, shard: ShardIndex) -> DecisionKey {
         DecisionKey {
@@ -61,7 +61,7 @@ impl Gid {
             epoch: self.epoch,
             home: self.home,
             transfer: self.transfer,
-            effect: (shard, self.kind),
+            effects: Effects::one(shard, self.kind),
         }
     }
 

@@ -30,7 +30,8 @@ pub use gid::{Gid, Register};
 use crate::fail_points::FailPoint;
 use crate::outcome::{Attempt, Decision, Finish, Refusal, ShardError, StandingLeg, Tombstone};
 use crate::transfer::{
-    Branch, ClusterId, Epoch, LegKind, Participants, Routing, ShardIndex, Transfer, TransferId,
+    Branch, ClusterId, Effects, Epoch, LegKind, Participants, Routing, ShardIndex, Transfer,
+    TransferId,
 };
 
 /// Where the decision of a transfer is kept, and under which name.
@@ -44,17 +45,22 @@ pub struct DecisionKey {
     pub home: ShardIndex,
     /// Whose decision.
     pub transfer: TransferId,
-    /// On behalf of which effect it is asked for: its shard and kind. A `commit` that stands on an
-    /// order of other effects under the same id is none for this one.
-    pub effect: (ShardIndex, LegKind),
+    /// On behalf of which effects it is asked for. A `commit` that stands on an order of others,
+    /// under the same id, is none for these.
+    pub effects: Effects,
 }
 
 impl DecisionKey {
-    /// Where the table on `home` keeps the decision on the transfer of `branch`.
+    /// Where the table keeps the decision on `transfer`.
     #[must_use]
-    pub const fn in_table(home: ShardIndex, epoch: Epoch, branch: &Branch) -> Self {
-        let (transfer, effect) = (branch.transfer.id, (branch.shard, branch.kind));
-        Self { register: Register::Table, epoch, home, transfer, effect }
+    pub fn in_table(routing: Routing, epoch: Epoch, transfer: &Transfer) -> Self {
+        Self {
+            register: Register::Table,
+            epoch,
+            home: routing.home(transfer),
+            transfer: transfer.id,
+            effects: transfer.participants(routing).into(),
+        }
     }
 }
 
@@ -200,7 +206,7 @@ pub trait Verbs: Send + Sync {
     ) -> impl Future<Output = Result<Option<StandingLeg>, ShardError>> + Send;
 
     /// Writes `wanted` unless a decision already stands; returns what the one that stands means
-    /// for the effect of `key`. A `commit` without participants is one of the tool itself, whose
+    /// for the effects of `key`. A `commit` without participants is one of the tool itself, whose
     /// id nobody else can use.
     ///
     /// # Errors
@@ -213,7 +219,7 @@ pub trait Verbs: Send + Sync {
     ) -> impl Future<Output = Result<Decision, ShardError>> + Send;
 
     /// Asks by writing, for whoever does not know the outcome: inserts `abort` unless a decision
-    /// already stands; returns what the one that stands means for the effect of `key`.
+    /// already stands; returns what the one that stands means for the effects of `key`.
     ///
     /// # Errors
     /// The register did not answer, or it is a file that somebody else owns.

@@ -71,8 +71,7 @@ async fn whoever_asks_the_table_waits_for_what_a_file_has_decided() {
         order.dies_at(&bank, FailPoint::TwoPhaseDecided).await.kill().await;
         let (_context, verbs) = bank.coordinator().await;
         let epoch = verbs.epoch().await.expect("an epoch");
-        let [other, home] = order.transfer.branches(verbs.routing());
-        let key = DecisionKey::in_table(home.shard, epoch, &other);
+        let key = DecisionKey::in_table(verbs.routing(), epoch, &order.transfer);
         let no = Refusal::Aborted(AbortReason::Unreachable);
         let asked = verbs.decide_abort(&key, no).await;
         assert!(asked.is_err(), "{origin:?}: {asked:?} while the file says commit");

@@ -38,8 +38,7 @@ async fn standing(bank: &Bank, branch: &Branch) -> (Option<String>, Option<Strin
 
 async fn key(verbs: &PostgresVerbs, transfer: &Transfer) -> DecisionKey {
     let epoch = verbs.epoch().await.expect("an epoch");
-    let [other, home] = transfer.branches(verbs.routing());
-    DecisionKey::in_table(home.shard, epoch, &other)
+    DecisionKey::in_table(verbs.routing(), epoch, transfer)
 }
 
 fn participants(verbs: &PostgresVerbs, transfer: &Transfer) -> Option<Participants> {

@@ -27,9 +27,8 @@ async fn everything_is_as_it_was_but_for_what_was_decided_against() {
         let transfer = committed(&bank).await;
         let verbs = bank.teller().await;
         let epoch = verbs.epoch().await.expect("an epoch");
-        let home = verbs.routing().home(&transfer);
         let stalled = bank::transfer(transfer.source, transfer.target, 1);
-        let key = DecisionKey::in_table(home, epoch, &stalled.debit(verbs.routing()));
+        let key = DecisionKey::in_table(verbs.routing(), epoch, &stalled);
         let why = Refusal::Aborted(AbortReason::Superseded);
         verbs.decide_abort(&key, why).await.expect("decided");
 

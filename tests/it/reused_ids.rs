@@ -184,11 +184,8 @@ async fn a_hold_that_is_decided_is_not_cancelled_by_another_order_under_its_id()
     for branch in &branches {
         assert_eq!(verbs.reserve(branch, LONG, "reservation").await, Attempt::Done);
     }
-    let key = DecisionKey::in_table(
-        verbs.routing().home(&decided),
-        verbs.epoch().await.expect("an epoch"),
-        &branches[0],
-    );
+    let key =
+        DecisionKey::in_table(verbs.routing(), verbs.epoch().await.expect("an epoch"), &decided);
     let participants = Some(decided.participants(verbs.routing()));
     let standing = verbs.decide(&key, participants, Decision::Commit).await;
     assert_eq!(standing, Ok(Decision::Commit));
