@@ -1,4 +1,6 @@
--- One row is the verdict on one transfer, on its home shard. The first writer decides.
+-- One row is the verdict on one transfer, on its home shard. The first writer decides. A `commit`
+-- names the shards of its effects, that of the debit first; it binds no others that have its id
+-- (null: it binds whatever has it).
 create table shardbank.decision (
     transfer_id  uuid primary key,
     decided_at   timestamptz not null default clock_timestamp(),

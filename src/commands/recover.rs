@@ -44,7 +44,10 @@ pub fn run(arguments: &RecoverArguments) -> Result<(), Stop> {
                 revive_and_recover(&verbs, SagaEvent::CompensationOrdered, arguments.grace()).await
             }
             None if arguments.watch => watch(&verbs, arguments.grace()).await,
-            None => once(&verbs, arguments.grace()).await,
+            None => {
+                hasten(&verbs).await;
+                once(&verbs, arguments.grace()).await
+            }
         };
         verbs.retire().await;
         ended
@@ -78,6 +81,17 @@ async fn open(
     };
     let context = context(cluster, presence, &arguments.coordinator);
     Ok(PostgresVerbs::new(context, settings(&arguments.coordinator)))
+}
+
+/// Whoever recovers by hand does not wait until a saga's next attempt is due. A shard that is away
+/// is told of by what follows.
+async fn hasten(verbs: &PostgresVerbs) {
+    let cluster = verbs.pools().cluster();
+    for (shard, _) in cluster.targets() {
+        if let Ok(client) = cluster.connect(shard, PATIENCE).await {
+            saga::hasten(&client).await.ok();
+        }
+    }
 }
 
 /// Lets the sagas that were given up go on as `event` says, and recovers.

@@ -56,6 +56,10 @@ const REVIVE: &str = "update shardbank.saga \
     set state = $1, attempts = 0, next_attempt_at = clock_timestamp(), owner = null \
     where state = 'dead' returning transfer_id";
 
+const HASTEN: &str = "update shardbank.saga set next_attempt_at = clock_timestamp() \
+    where state in ('debited', 'compensating') and owner is null \
+      and next_attempt_at > clock_timestamp()";
+
 type Parameter<'a> = &'a (dyn ToSql + Sync);
 
 fn milliseconds(duration: Duration) -> f64 {
@@ -171,6 +175,14 @@ pub async fn revive(client: &Client, event: SagaEvent) -> Result<Vec<TransferId>
     let (_, state) = around(event);
     let rows = client.query(REVIVE, &[&state]).await?;
     Ok(rows.iter().map(|row| TransferId(row.get(0))).collect())
+}
+
+/// Makes due at once what waits to be tried again.
+///
+/// # Errors
+/// The statement failed.
+pub async fn hasten(client: &Client) -> Result<u64, Error> {
+    client.execute(HASTEN, &[]).await
 }
 
 /// The transfers of which a saga is open on this shard.

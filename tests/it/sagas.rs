@@ -169,6 +169,23 @@ async fn given_up(bank: &Bank) -> Transfer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operator_does_not_wait_until_a_saga_is_due() {
+    let bank = Bank::open().await;
+    let (context, verbs) = bank.coordinator().await;
+    let transfer = bank::transfer(bank.account(0, 0), bank.account(1, 0), 5);
+    leave(&verbs, &transfer).await;
+    let later = "update shardbank.saga set owner = null, lease_until = null, \
+                 next_attempt_at = clock_timestamp() + interval '1 hour'";
+    bank.client(0).await.batch_execute(later).await.expect("postponed");
+    drop((context, verbs));
+    assert_eq!(bank.recover().await.owed.len(), 1, "recovery beside others lets it wait");
+    let recovered = run(&bank, &["recover"]).await;
+    assert_eq!(recovered.status.code(), Some(0), "{}", said(&recovered));
+    assert_eq!(bank.balance(transfer.target).await, OPENING_BALANCE + 5);
+    assert_eq!(states(&bank, 0).await, ["completed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_saga_that_was_given_up_is_credited_on_an_operators_word() {
     let bank = Bank::open().await;
     let transfer = given_up(&bank).await;
