@@ -119,7 +119,7 @@ fn a_call_repeated_after_its_coordinator_died_gets_the_same_answer() {
     }
 }
 
-const SCHEDULES: u64 = 20_000;
+const SCHEDULES: u64 = 50_000;
 
 /// One schedule is played again, and printed, with `SHARDBANK_SIMULATION_SEED=<n> cargo test --lib
 /// random_schedules -- --nocapture`.

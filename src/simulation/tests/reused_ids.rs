@@ -1,7 +1,7 @@
 //! Two orders under one id, on shards that overlap: whichever goes through, each has both its effects
 //! or none.
 
-use super::{ONE_CRASH, holds_for, strategy};
+use super::{ONE_CRASH_ONE_FAULT, holds_for, strategy};
 use crate::simulation::scene::{Scene, transfer};
 use crate::transfer::IdOrigin::MayBeRepeated;
 
@@ -24,7 +24,7 @@ fn two_orders_under_one_id_are_each_whole_or_not_there() {
     for first in CALLS {
         for second in CALLS {
             for (from, to) in OTHERS {
-                let scene = Scene::new(3, 6, 100, ONE_CRASH)
+                let scene = Scene::new(3, 6, 100, ONE_CRASH_ONE_FAULT)
                     .calling(0, &strategy(first), transfer(1, 1, 3, 30, MayBeRepeated))
                     .calling(1, &strategy(second), transfer(1, from, to, 30, MayBeRepeated));
                 let name = format!("{first} beside {second} from {from} to {to} under its id");
