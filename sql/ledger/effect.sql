@@ -53,7 +53,7 @@ end $$;
 
 create procedure shardbank.debit(
     p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text,
-    p_claimed_by text, p_participants integer[] default null
+    p_claimed_by text, p_participants integer[]
 ) language plpgsql as $$
 begin
     insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,
@@ -88,7 +88,7 @@ end $$;
 
 create procedure shardbank.credit(
     p_transfer uuid, p_account bigint, p_counter bigint, p_amount bigint, p_strategy text,
-    p_claimed_by text, p_participants integer[] default null
+    p_claimed_by text, p_participants integer[]
 ) language plpgsql as $$
 begin
     insert into shardbank.leg (transfer_id, kind, account_id, amount, outcome,

@@ -215,7 +215,7 @@ async fn one_message(
 ) -> Result<(), Error> {
     // Only numbers, ids and names of our own alphabets enter the text.
     let claimed = claim.map_or_else(
-        || "null".to_owned(),
+        || "null, null".to_owned(),
         |Claim { participants: Participants { debit, credit }, by }| {
             format!("'{by}', '{{{debit},{credit}}}'")
         },
