@@ -5,6 +5,7 @@
 //! which strategy it drives, and prints and writes nothing.
 
 pub mod auditor;
+pub mod comparing;
 pub mod connector;
 pub mod driver;
 pub mod durations;

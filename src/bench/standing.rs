@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use crate::bench::auditor::HalfVisible;
+use crate::bench::comparing::{Contender, Run, contenders};
 use crate::bench::plan::Point;
 use crate::bench::skew::Skew;
 use crate::bench::statistics::{
-    Comparison, Verdict, coefficient_of_variation, compare, holm, mean, mean_error, median,
+    Comparison, Verdict, coefficient_of_variation, mean, mean_error, median,
 };
 use crate::bench::summary::{Spread, Summary};
 use crate::verbs::observed::Phase;
@@ -80,69 +81,47 @@ pub struct Standing {
     pub warnings: Vec<String>,
 }
 
-/// How the strategies stand, in the order in which points and strategies first appear in
-/// `summaries`, the reference first. `reference` is a strategy with its options.
+/// How the strategies stand, in the order in which points first appear in `summaries`; at each
+/// point the reference first. `reference` is a strategy with its options.
 #[must_use]
 pub fn standings(summaries: &[Summary], reference: &str) -> Vec<Standing> {
-    let mut all = Vec::new();
-    let mut points: Vec<Point> = Vec::new();
-    for summary in summaries {
-        if !points.contains(&summary.point) {
-            points.push(summary.point);
-        }
-    }
-    for point in points {
-        let here: Vec<&Summary> = summaries.iter().filter(|s| s.point == point).collect();
-        let mut labels: Vec<String> = Vec::new();
-        for summary in &here {
-            if !labels.contains(&summary.label()) {
-                labels.push(summary.label());
-            }
-        }
-        labels.sort_by_key(|label| (label != reference, label.clone()));
-        let of = |label: &str| here.iter().copied().filter(|s| s.label() == label).collect();
-        let base: Vec<&Summary> = of(reference);
-        let mut standings: Vec<Standing> = labels
-            .iter()
-            .map(|label| {
-                let mut standing = Standing::new(point, label, &of(label));
-                standing.is_reference = label == reference;
-                if !standing.is_reference {
-                    standing.comparison = compare(&pairs(&of(label), &base));
-                }
-                standing
-            })
-            .collect();
-        let mut comparisons: Vec<&mut Comparison> =
-            standings.iter_mut().filter_map(|s| s.comparison.as_mut()).collect();
-        holm(&mut comparisons);
-        for standing in &mut standings {
-            standing.verdict = standing.comparison.as_ref().map(Comparison::verdict);
-        }
-        all.extend(standings);
-    }
-    all
+    contenders(summaries, reference).into_iter().map(Standing::new).collect()
 }
 
-/// The throughputs of the runs that share a block.
-fn pairs(runs: &[&Summary], reference: &[&Summary]) -> Vec<(f64, f64)> {
-    runs.iter()
-        .filter_map(|run| {
-            let same_block = reference.iter().find(|other| other.run == run.run)?;
-            Some((run.throughput_tps?, same_block.throughput_tps?))
-        })
-        .collect()
+impl Run for Summary {
+    type Point = Point;
+
+    fn point(&self) -> Point {
+        self.point
+    }
+
+    fn contender(&self) -> String {
+        self.label()
+    }
+
+    fn block(&self) -> u32 {
+        self.run
+    }
+
+    fn rate(&self) -> Option<f64> {
+        self.throughput_tps
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
 }
 
 impl Standing {
-    fn new(point: Point, label: &str, runs: &[&Summary]) -> Self {
+    fn new(contender: Contender<'_, Summary>) -> Self {
+        let (throughput, mut warnings) = (contender.rates(), contender.warnings());
+        let Contender { point, name, is_reference, runs, comparison, verdict } = contender;
         let all = |figure: &dyn Fn(&Summary) -> Option<f64>| -> Vec<f64> {
             runs.iter().filter_map(|run| figure(run)).collect()
         };
         let middle = |figure: &dyn Fn(&Summary) -> Option<f64>| median(&all(figure));
         let latency = |figure: fn(&Spread) -> Option<f64>| middle(&|run| figure(&run.latency));
         let sum = |count: fn(&Summary) -> u64| runs.iter().map(|run| count(run)).sum::<u64>();
-        let throughput = all(&|run| run.throughput_tps);
         let file_syncs = middle(&|run| {
             let wal = run.wal.filter(|_| run.tally.committed > 0)?;
             Some(wal.file_syncs as f64 / run.tally.committed as f64)
@@ -161,12 +140,6 @@ impl Standing {
         let audits: Option<Vec<bool>> =
             runs.iter().map(|run| run.audit.as_ref().map(|audit| audit.conserved)).collect();
         let variation = coefficient_of_variation(&throughput);
-        let mut warnings: Vec<String> = Vec::new();
-        for warning in runs.iter().flat_map(|run| &run.warnings) {
-            if !warnings.contains(warning) {
-                warnings.push(warning.clone());
-            }
-        }
         if let Some(variation) = variation.filter(|variation| *variation > VARIATION_MAX) {
             warnings.push(format!(
                 "runs differ by {:.0} % (coefficient of variation)",
@@ -175,8 +148,8 @@ impl Standing {
         }
         Self {
             point,
-            strategy: label.to_owned(),
-            is_reference: false,
+            strategy: name,
+            is_reference,
             cross_shard_percent: runs.first().map_or(0.0, |run| run.cross_shard_percent),
             runs: runs.len(),
             throughput_tps: mean(&throughput),
@@ -215,8 +188,8 @@ impl Standing {
                 top_10: mean(&all(&|run| Some(run.skew.top_10))).unwrap_or(0.0),
             },
             conserved: audits.map(|audits| audits.into_iter().all(|conserved| conserved)),
-            comparison: None,
-            verdict: None,
+            comparison,
+            verdict,
             warnings,
         }
     }

@@ -114,40 +114,18 @@ async fn revive_and_recover(
 
 async fn once(verbs: &PostgresVerbs, grace: Duration) -> Result<(), Stop> {
     let started = Instant::now();
-    let mut total = Recovered::default();
+    let mut done = Recovered::default();
     // What was young at the first look is old enough, or gone, once the grace period is over.
     let deadline = started + grace + Duration::from_secs(1);
-    loop {
-        let pass = recover(verbs, grace).await;
-        let in_flight = pass.in_flight;
-        let is_clean = pass.is_clean();
-        total.committed += pass.committed;
-        total.rolled_back += pass.rolled_back;
-        total.false_aborts += pass.false_aborts;
-        total.credited += pass.credited;
-        total.refunded += pass.refunded;
-        total.confirmed += pass.confirmed;
-        total.cancelled += pass.cancelled;
-        total.closed_epochs.extend(pass.closed_epochs.iter().copied());
-        let found_damage = total.damage.len();
-        total.damage.extend(pass.damage.iter().cloned());
-        if (in_flight == 0 && is_clean) || Instant::now() >= deadline {
-            total.damage.truncate(found_damage);
-            total.merge(Recovered {
-                committed: 0,
-                rolled_back: 0,
-                false_aborts: 0,
-                credited: 0,
-                refunded: 0,
-                confirmed: 0,
-                cancelled: 0,
-                closed_epochs: Vec::new(),
-                ..pass
-            });
-            break;
+    let total = loop {
+        let mut pass = recover(verbs, grace).await;
+        if (pass.in_flight == 0 && pass.is_clean()) || Instant::now() >= deadline {
+            pass.merge(done);
+            break pass;
         }
+        done.merge(pass.done());
         tokio::time::sleep(BETWEEN_PASSES).await;
-    }
+    };
     print(&in_words(&total, started.elapsed()))?;
     verdict(&total)
 }

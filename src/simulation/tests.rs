@@ -1,4 +1,5 @@
 mod events;
+mod family;
 mod locks;
 mod planted;
 mod reservations;

@@ -56,6 +56,14 @@ impl Recovered {
             && self.unreachable.is_empty()
     }
 
+    /// What was done and what was found damaged, without what was left to do.
+    #[must_use]
+    pub fn done(self) -> Self {
+        let (in_flight, owed, given_up) = Default::default();
+        let (in_doubt, unfinished, unreachable) = Default::default();
+        Self { in_flight, owed, given_up, in_doubt, unfinished, unreachable, ..self }
+    }
+
     /// Adds what another pass, or another shard, did.
     pub fn merge(&mut self, other: Self) {
         self.committed += other.committed;

@@ -11,6 +11,7 @@
 //! | verdict | gid seen here | leg here | meaning |
 //! | --- | --- | --- | --- |
 //! | commit | yes | | `COMMIT PREPARED` |
+//! | commit, of another order under this id | yes | | as abort: it never will be commit for this one |
 //! | commit | gone since | applied | somebody else has done it |
 //! | commit | gone since | prepared by a later attempt | that one is committed in its turn |
 //! | commit | gone since | absent | heuristic damage: somebody rolled it back by hand |

@@ -7,7 +7,7 @@ use std::time::Duration;
 use shardbank::audit::{AuditReport, Violation, audit, audit_at_one_instant};
 use shardbank::outcome::{Attempt, Decision, Outcome};
 use shardbank::verbs::locking::{Claimed, Fence, HolderId, LockVerbs};
-use shardbank::verbs::{Gid, Preparation, Register, Statements, Verbs};
+use shardbank::verbs::{Register, Verbs};
 
 use crate::bank::{self, Bank, OPENING_BALANCE};
 use crate::support::executable;
@@ -131,22 +131,7 @@ async fn a_branch_in_flight_is_listed_and_is_no_violation() {
     let bank = Bank::open().await;
     let verbs = bank.teller().await;
     let transfer = bank::transfer(bank.account(0, 0), bank.account(1, 0), 5);
-    let how =
-        Preparation { strategy: "2pc", statements: Statements::Pipelined, claims_decision: false };
-    let mut gids = Vec::new();
-    for branch in transfer.branches(verbs.routing()) {
-        let gid = Gid {
-            cluster: verbs.cluster(),
-            epoch: verbs.epoch().await.expect("an epoch"),
-            register: Register::Table,
-            home: verbs.routing().home(&transfer),
-            transfer: transfer.id,
-            kind: branch.kind,
-            attempt: verbs.next_attempt(),
-        };
-        assert_eq!(verbs.prepare(&branch, &gid, how).await, Attempt::Done);
-        gids.push((branch.shard, gid));
-    }
+    let gids = bank::prepare_both(verbs, &transfer, Register::Table).await;
     assert_eq!(audited(&bank).await.prepared.len(), 2);
     // Decided, and one of the two carried out: half-visible, and still no violation.
     let key = gids[0].1.decision_key(gids[0].0);

@@ -12,12 +12,14 @@ use shardbank::coordination::presence::Presence;
 use shardbank::ledger::pools::PoolSettings;
 use shardbank::ledger::postgres::{CoordinatorContext, PostgresVerbs};
 use shardbank::local::LocalShard;
+use shardbank::outcome::Attempt;
 use shardbank::shards::cluster::Cluster;
 use shardbank::shards::creation::{self, Plan};
 use shardbank::shards::target::{LocalShardParams, ShardTarget};
 use shardbank::strategies::Strategy;
 use shardbank::strategies::recovery::{Recovered, recover};
-use shardbank::transfer::{AccountId, Amount, IdOrigin, ShardIndex, Transfer, TransferId};
+use shardbank::transfer::{AccountId, Amount, Branch, IdOrigin, ShardIndex, Transfer, TransferId};
+use shardbank::verbs::{Gid, Preparation, Register, Statements, Verbs};
 use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 
@@ -235,4 +237,39 @@ pub fn strategy(name: &str) -> Strategy {
 /// So many tries.
 pub fn tries(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).expect("at least one")
+}
+
+/// A new name for a branch of 2PC.
+pub async fn gid<V: Verbs>(verbs: &V, branch: &Branch, register: Register) -> Gid {
+    Gid {
+        cluster: verbs.cluster(),
+        epoch: verbs.epoch().await.expect("an epoch"),
+        register,
+        home: verbs.routing().home(&branch.transfer),
+        transfer: branch.transfer.id,
+        kind: branch.kind,
+        attempt: verbs.next_attempt(),
+    }
+}
+
+/// Prepares a branch, as a coordinator does that then may die.
+pub async fn prepare<V: Verbs>(verbs: &V, branch: &Branch, register: Register) -> Gid {
+    let statements = Statements::Pipelined;
+    let how = Preparation { strategy: "2pc", statements, claims_decision: false };
+    let gid = gid(verbs, branch, register).await;
+    assert_eq!(verbs.prepare(branch, &gid, how).await, Attempt::Done);
+    gid
+}
+
+/// Prepares both branches.
+pub async fn prepare_both<V: Verbs>(
+    verbs: &V,
+    transfer: &Transfer,
+    register: Register,
+) -> [(ShardIndex, Gid); 2] {
+    let [first, second] = transfer.branches(verbs.routing());
+    [
+        (first.shard, prepare(verbs, &first, register).await),
+        (second.shard, prepare(verbs, &second, register).await),
+    ]
 }

@@ -176,15 +176,7 @@ async fn a_refused_effect_is_never_taken_for_a_vote() {
         let how = Preparation { strategy: "2pc", statements, claims_decision: false };
         let transfer = bank::transfer(bank.account(0, 0), bank.account(1, 0), OPENING_BALANCE + 1);
         let [debit, _credit] = transfer.branches(verbs.routing());
-        let gid = Gid {
-            cluster: verbs.cluster(),
-            epoch: verbs.epoch().await.expect("an epoch"),
-            register: Register::Table,
-            home: verbs.routing().home(&transfer),
-            transfer: transfer.id,
-            kind: debit.kind,
-            attempt: verbs.next_attempt(),
-        };
+        let gid = bank::gid(&verbs, &debit, Register::Table).await;
         let vote = verbs.prepare(&debit, &gid, how).await;
         assert_eq!(vote, Attempt::Rejected(Rejection::InsufficientFunds), "{statements:?}");
         assert_eq!(bank.prepared_of(&transfer).await, Vec::<String>::new(), "{statements:?}");

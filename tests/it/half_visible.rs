@@ -4,7 +4,7 @@ use shardbank::bench::auditor::{Auditor, HalfVisible, Slice};
 use shardbank::outcome::{Attempt, Decision, Finish, Outcome};
 use shardbank::transfer::{ShardIndex, Transfer};
 use shardbank::verbs::locking::{Claimed, Fence, HolderId, LockVerbs};
-use shardbank::verbs::{Gid, Preparation, Register, Statements, Verbs};
+use shardbank::verbs::{Register, Verbs};
 
 use crate::bank::{self, Bank};
 
@@ -38,22 +38,7 @@ async fn two_phase_commit_is_half_visible_between_its_two_commits() {
     let bank = Bank::open().await;
     let verbs = bank.teller().await;
     let transfer = bank::transfer(bank.account(0, 0), bank.account(1, 0), 5);
-    let how =
-        Preparation { strategy: "2pc", statements: Statements::Pipelined, claims_decision: false };
-    let mut gids = Vec::new();
-    for branch in transfer.branches(verbs.routing()) {
-        let gid = Gid {
-            cluster: verbs.cluster(),
-            epoch: verbs.epoch().await.expect("an epoch"),
-            register: Register::Table,
-            home: verbs.routing().home(&transfer),
-            transfer: transfer.id,
-            kind: branch.kind,
-            attempt: verbs.next_attempt(),
-        };
-        assert_eq!(verbs.prepare(&branch, &gid, how).await, Attempt::Done);
-        gids.push((branch.shard, gid));
-    }
+    let gids = bank::prepare_both(verbs, &transfer, Register::Table).await;
     let participants = Some(transfer.participants(verbs.routing()));
     let key = gids[0].1.decision_key(gids[0].0);
     let decided = verbs.decide(&key, participants, Decision::Commit).await;

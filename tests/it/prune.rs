@@ -14,7 +14,7 @@ use shardbank::prune::{PruneSettings, Pruned, prune};
 use shardbank::strategies::recovery::recover;
 use shardbank::transfer::Transfer;
 use shardbank::verbs::locking::LockVerbs;
-use shardbank::verbs::{Gid, Preparation, Register, Statements, Verbs};
+use shardbank::verbs::{Preparation, Register, Statements, Verbs};
 
 use crate::bank::{self, Bank, OPENING_BALANCE, SHARDS};
 use crate::support::executable;
@@ -292,15 +292,7 @@ async fn a_coordinator_that_wakes_after_the_retention_time_finds_that_it_was_dec
     let (_context, stalled) = bank.coordinator().await;
     let epoch = stalled.epoch().await.expect("an epoch");
     let [other, home] = transfer.branches(stalled.routing());
-    let gid = Gid {
-        cluster: stalled.cluster(),
-        epoch,
-        register: Register::Table,
-        home: home.shard,
-        transfer: transfer.id,
-        kind: other.kind,
-        attempt: stalled.next_attempt(),
-    };
+    let gid = bank::gid(&stalled, &other, Register::Table).await;
     let how = Preparation {
         strategy: "2pc-last-agent",
         statements: Statements::OneMessage,

@@ -2,27 +2,12 @@
 
 use std::time::Duration;
 
-use shardbank::outcome::{AbortReason, Attempt, Decision, Outcome};
+use shardbank::outcome::{AbortReason, Decision, Outcome};
 use shardbank::strategies::recovery::{Recovered, recover};
-use shardbank::transfer::{Branch, Transfer};
-use shardbank::verbs::{Gid, Liveness, Preparation, Register, Statements, Verbs};
+use shardbank::transfer::Transfer;
+use shardbank::verbs::{Gid, Liveness, Register, Verbs};
 
 use crate::bank::{self, Bank, OPENING_BALANCE};
-
-const HOW: Preparation =
-    Preparation { strategy: "2pc", statements: Statements::Pipelined, claims_decision: false };
-
-async fn gid<V: Verbs>(verbs: &V, branch: &Branch, register: Register) -> Gid {
-    Gid {
-        cluster: verbs.cluster(),
-        epoch: verbs.epoch().await.expect("an epoch"),
-        register,
-        home: verbs.routing().home(&branch.transfer),
-        transfer: branch.transfer.id,
-        kind: branch.kind,
-        attempt: verbs.next_attempt(),
-    }
-}
 
 /// Prepares both branches, as a coordinator does that then dies.
 async fn prepare_both<V: Verbs>(
@@ -31,14 +16,9 @@ async fn prepare_both<V: Verbs>(
     transfer: &Transfer,
     register: Register,
 ) -> [Gid; 2] {
-    let mut gids = Vec::new();
-    for branch in transfer.branches(verbs.routing()) {
-        let gid = gid(verbs, &branch, register).await;
-        assert_eq!(verbs.prepare(&branch, &gid, HOW).await, Attempt::Done);
-        gids.push(gid);
-    }
+    let gids = bank::prepare_both(verbs, transfer, register).await.map(|(_, gid)| gid);
     assert_eq!(bank.prepared_of(transfer).await.len(), 2, "something is left dangling");
-    gids.try_into().expect("two branches")
+    gids
 }
 
 fn concerns(recovered: &Recovered, transfer: &Transfer) -> bool {

@@ -8,7 +8,7 @@ use shardbank::outcome::{Attempt, Decision, LegOutcome, Outcome};
 use shardbank::strategies::recovery::recover;
 use shardbank::transfer::{AccountId, LegKind, Transfer};
 use shardbank::verbs::holding::HoldVerbs;
-use shardbank::verbs::{DecisionKey, Gid, Preparation, Register, Statements, Verbs};
+use shardbank::verbs::{DecisionKey, Register, Verbs};
 
 use crate::bank::{self, Bank, OPENING_BALANCE};
 use crate::doomed::{run, said};
@@ -63,18 +63,7 @@ async fn a_branch_is_not_committed_by_the_decision_on_another_order_under_its_id
                 let first = order(&bank);
                 let (context, verbs) = bank.coordinator().await;
                 let debit = first.debit(verbs.routing());
-                let gid = Gid {
-                    cluster: verbs.cluster(),
-                    epoch: verbs.epoch().await.expect("an epoch"),
-                    register,
-                    home: verbs.routing().home(&first),
-                    transfer: first.id,
-                    kind: LegKind::Debit,
-                    attempt: verbs.next_attempt(),
-                };
-                let statements = Statements::default();
-                let how = Preparation { strategy: "2pc", statements, claims_decision: false };
-                assert_eq!(verbs.prepare(&debit, &gid, how).await, Attempt::Done, "{what}");
+                bank::prepare(&verbs, &debit, register).await;
 
                 // By the same coordinator, which then dies: its file knows both.
                 let (other, by) = others(&bank, &first, strategy)[which];

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
+use crate::bench::comparing::{Contender, Run, contenders};
 use crate::bench::seats::plan::SeatPoint;
 use crate::bench::seats::results::SeatSummary;
-use crate::bench::statistics::{Comparison, Verdict, compare, holm, mean, mean_error, median};
+use crate::bench::statistics::{Comparison, Verdict, mean, mean_error, median};
 
 /// One way at one point, over its runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -55,58 +56,41 @@ pub struct SeatStanding {
     pub warnings: Vec<String>,
 }
 
-/// How the ways stand, in the order in which points and ways first appear in `summaries`, the
+/// How the ways stand, in the order in which points first appear in `summaries`; at each point the
 /// reference first.
 #[must_use]
 pub fn standings(summaries: &[SeatSummary], reference: &str) -> Vec<SeatStanding> {
-    let mut points: Vec<SeatPoint> = Vec::new();
-    for summary in summaries {
-        if !points.contains(&summary.point) {
-            points.push(summary.point);
-        }
-    }
-    let mut all = Vec::new();
-    for point in points {
-        let here: Vec<&SeatSummary> = summaries.iter().filter(|s| s.point == point).collect();
-        let mut ways: Vec<&str> = here.iter().map(|summary| summary.way.as_str()).collect();
-        ways.sort_by_key(|way| (*way != reference, *way));
-        ways.dedup();
-        let of = |way: &str| here.iter().copied().filter(|s| s.way == way).collect::<Vec<_>>();
-        let base = of(reference);
-        let mut standings: Vec<SeatStanding> = ways
-            .iter()
-            .map(|way| {
-                let mut standing = SeatStanding::new(point, way, &of(way));
-                standing.is_reference = *way == reference;
-                if !standing.is_reference {
-                    standing.comparison = compare(&pairs(&of(way), &base));
-                }
-                standing
-            })
-            .collect();
-        let mut comparisons: Vec<&mut Comparison> =
-            standings.iter_mut().filter_map(|s| s.comparison.as_mut()).collect();
-        holm(&mut comparisons);
-        for standing in &mut standings {
-            standing.verdict = standing.comparison.as_ref().map(Comparison::verdict);
-        }
-        all.extend(standings);
-    }
-    all
+    contenders(summaries, reference).into_iter().map(SeatStanding::new).collect()
 }
 
-/// The rates of the runs that share a block.
-fn pairs(runs: &[&SeatSummary], reference: &[&SeatSummary]) -> Vec<(f64, f64)> {
-    runs.iter()
-        .filter_map(|run| {
-            let same_block = reference.iter().find(|other| other.run == run.run)?;
-            Some((run.sold_per_s?, same_block.sold_per_s?))
-        })
-        .collect()
+impl Run for SeatSummary {
+    type Point = SeatPoint;
+
+    fn point(&self) -> SeatPoint {
+        self.point
+    }
+
+    fn contender(&self) -> String {
+        self.way.clone()
+    }
+
+    fn block(&self) -> u32 {
+        self.run
+    }
+
+    fn rate(&self) -> Option<f64> {
+        self.sold_per_s
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
 }
 
 impl SeatStanding {
-    fn new(point: SeatPoint, way: &str, runs: &[&SeatSummary]) -> Self {
+    fn new(contender: Contender<'_, SeatSummary>) -> Self {
+        let (rates, warnings) = (contender.rates(), contender.warnings());
+        let Contender { point, name, is_reference, runs, comparison, verdict } = contender;
         let middle = |figure: &dyn Fn(&SeatSummary) -> Option<f64>| {
             median(&runs.iter().filter_map(|run| figure(run)).collect::<Vec<f64>>())
         };
@@ -114,22 +98,15 @@ impl SeatStanding {
         let proved = |figure: fn(&SeatSummary) -> Option<u64>| {
             runs.iter().map(|run| figure(run)).sum::<Option<u64>>()
         };
-        let rates: Vec<f64> = runs.iter().filter_map(|run| run.sold_per_s).collect();
-        let mut warnings: Vec<String> = Vec::new();
-        for warning in runs.iter().flat_map(|run| &run.warnings) {
-            if !warnings.contains(warning) {
-                warnings.push(warning.clone());
-            }
-        }
         Self {
             point,
-            way: way.to_owned(),
-            is_reference: false,
+            way: name,
+            is_reference,
             runs: runs.len(),
             sold_per_s: mean(&rates),
             sold_error_per_s: mean_error(&rates),
-            comparison: None,
-            verdict: None,
+            comparison,
+            verdict,
             users: sum(|run| run.users),
             sold: sum(|run| run.sold),
             not_free: sum(|run| run.not_free),

@@ -113,6 +113,18 @@ pub struct Exports {
 }
 
 impl Exports {
+    /// Writes what was asked for.
+    ///
+    /// # Errors
+    /// One of them cannot be written.
+    pub fn write(&self, csv: &[u8], json: &[u8], markdown: &[u8]) -> Result<(), Stop> {
+        let wanted = [(&self.csv, csv), (&self.json, json), (&self.markdown, markdown)];
+        for (path, bytes) in wanted {
+            path.as_deref().map_or(Ok(()), |path| replace(path, bytes))?;
+        }
+        Ok(())
+    }
+
     /// The files that were asked for.
     ///
     /// # Errors

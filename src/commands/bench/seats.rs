@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::demand::Demand;
-use super::folder::{Exports, Folder, replace};
+use super::folder::{Exports, Folder};
 use super::layers::Wanted;
 use super::progress::Progress;
 use super::seat_cell::{Done, SeatCell};
-use super::session::{host, terminal_width};
+use super::session::{Made, host, terminal_width};
 use super::site::Site;
 use crate::bench::results::{Skipped, Tool};
 use crate::bench::seats::plan::{SeatPlan, SeatPoint};
@@ -116,19 +116,11 @@ impl<'a> SeatSession<'a> {
             lines.push("seats were not sold once each; they are left as they are".to_owned());
             return Err(Stop { exit: Exit::InvariantBroken, lines });
         }
-        let whole = results.summaries.iter().filter(|summary| !summary.interrupted).count();
-        let made =
-            format!("incomplete: {whole} of {} runs were made in full", results.runs_planned);
-        match ended {
-            Err(stop) if stop.exit == Exit::InvariantBroken => Err(stop),
-            Err(mut stop) => {
-                stop.exit = Exit::Incomplete;
-                stop.lines.push(made);
-                Err(stop)
-            }
-            Ok(()) if !results.complete => Err(Stop::new(Exit::Incomplete, made)),
-            Ok(()) => Ok(()),
-        }
+        let made = Made {
+            whole: results.summaries.iter().filter(|summary| !summary.interrupted).count(),
+            planned: results.runs_planned,
+        };
+        made.verdict(ended, results.complete)
     }
 
     fn announce(&self) {
@@ -154,13 +146,9 @@ impl<'a> SeatSession<'a> {
                 return Ok(());
             }
             let shards = of_one_site[0].shards;
-            let whose = if self.targets.is_some() { "checking" } else { "starting local" };
-            self.progress.between(&format!("{whose} {shards} shards"));
             let demand = Demand::of_seats(&self.plan, self.targets.is_some(), shards, lock_wait);
-            let site = Site::open(self.targets.as_deref(), &demand, self.arguments).await?;
-            for warning in &site.warnings {
-                self.progress.warn(&format!("warning: {warning}"));
-            }
+            let given = self.targets.as_deref();
+            let site = Site::open(given, &demand, self.arguments, &mut self.progress).await?;
             self.results.warnings.extend(site.warnings.clone());
             self.results.clusters.push(site.facts.clone());
             let ended = self.all_points(&site, of_one_site).await;
@@ -227,15 +215,7 @@ impl<'a> SeatSession<'a> {
         self.folder.write("seats.csv", &csv)?;
         self.folder.write("run.json", &run)?;
         self.folder.write("report.md", &report)?;
-        let exports = [
-            (&self.exports.csv, &csv),
-            (&self.exports.json, &run),
-            (&self.exports.markdown, &report),
-        ];
-        for (path, bytes) in exports {
-            path.as_deref().map_or(Ok(()), |path| replace(path, bytes))?;
-        }
-        Ok(())
+        self.exports.write(&csv, &run, &report)
     }
 
     fn is_stopped(&self) -> bool {

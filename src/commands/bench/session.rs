@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::cell::{Cell, Done};
 use super::demand::Demand;
-use super::folder::{Exports, Folder, replace};
+use super::folder::{Exports, Folder};
 use super::layers::Wanted;
 use super::progress::Progress;
 use super::site::Site;
@@ -125,29 +125,17 @@ impl<'a> Session<'a> {
             lines.push("money was made or lost".to_owned());
             return Err(Stop { exit: Exit::InvariantBroken, lines });
         }
-        match ended {
-            Err(stop) if stop.exit == Exit::InvariantBroken => Err(stop),
-            // There are results, and not all of them.
-            Err(mut stop) => {
-                stop.exit = Exit::Incomplete;
-                stop.lines.push(self.made());
-                Err(stop)
-            }
-            Ok(()) if !self.results.complete => Err(Stop::new(Exit::Incomplete, self.made())),
-            Ok(()) => {
-                let in_doubt: u64 = self.results.summaries.iter().map(|s| s.tally.in_doubt).sum();
-                if in_doubt > 0 {
-                    let line = format!("{in_doubt} transfers are still in doubt");
-                    return Err(Stop::new(Exit::Incomplete, line));
-                }
-                Ok(())
-            }
+        let in_doubt: u64 = self.results.summaries.iter().map(|s| s.tally.in_doubt).sum();
+        let made = Made {
+            whole: self.results.summaries.iter().filter(|summary| !summary.interrupted).count(),
+            planned: self.results.runs_planned,
+        };
+        made.verdict(ended, self.results.complete)?;
+        if in_doubt > 0 {
+            let line = format!("{in_doubt} transfers are still in doubt");
+            return Err(Stop::new(Exit::Incomplete, line));
         }
-    }
-
-    fn made(&self) -> String {
-        let whole = self.results.summaries.iter().filter(|summary| !summary.interrupted).count();
-        format!("incomplete: {whole} of {} runs were made in full", self.results.runs_planned)
+        Ok(())
     }
 
     fn announce(&self) {
@@ -179,13 +167,9 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
             let shards = of_one_site[0].shards;
-            let whose = if self.targets.is_some() { "checking" } else { "starting local" };
-            self.progress.between(&format!("{whose} {shards} shards"));
             let demand = Demand::of_transfers(&self.plan, self.targets.is_some(), shards);
-            let site = Site::open(self.targets.as_deref(), &demand, self.arguments).await?;
-            for warning in &site.warnings {
-                self.progress.warn(&format!("warning: {warning}"));
-            }
+            let given = self.targets.as_deref();
+            let site = Site::open(given, &demand, self.arguments, &mut self.progress).await?;
             self.results.warnings.extend(site.warnings.clone());
             self.results.clusters.push(site.facts.clone());
             let ended = self.all_points(&site, of_one_site).await;
@@ -257,19 +241,38 @@ impl<'a> Session<'a> {
         self.folder.write("intervals.csv", &csv::intervals(&self.intervals))?;
         self.folder.write("run.json", &run)?;
         self.folder.write("report.md", &report)?;
-        let exports = [
-            (&self.exports.csv, &summary),
-            (&self.exports.json, &run),
-            (&self.exports.markdown, &report),
-        ];
-        for (path, bytes) in exports {
-            path.as_deref().map_or(Ok(()), |path| replace(path, bytes))?;
-        }
-        Ok(())
+        self.exports.write(&summary, &run, &report)
     }
 
     fn is_stopped(&self) -> bool {
         *self.stopped.borrow()
+    }
+}
+
+/// How many runs were made.
+pub(super) struct Made {
+    /// From their beginning to their end.
+    pub(super) whole: usize,
+    /// All that were to be made.
+    pub(super) planned: usize,
+}
+
+impl Made {
+    /// How a benchmark ends that has results and broke no invariant.
+    pub(super) fn verdict(&self, ended: Result<(), Stop>, is_complete: bool) -> Result<(), Stop> {
+        let Self { whole, planned } = self;
+        let made = format!("incomplete: {whole} of {planned} runs were made in full");
+        match ended {
+            Err(stop) if stop.exit == Exit::InvariantBroken => Err(stop),
+            // There are results, and not all of them.
+            Err(mut stop) => {
+                stop.exit = Exit::Incomplete;
+                stop.lines.push(made);
+                Err(stop)
+            }
+            Ok(()) if !is_complete => Err(Stop::new(Exit::Incomplete, made)),
+            Ok(()) => Ok(()),
+        }
     }
 }
 

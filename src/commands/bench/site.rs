@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 
 use super::demand::Demand;
+use super::progress::Progress;
 use crate::audit::{AuditReport, audit};
 use crate::bench::plan::Point;
 use crate::bench::results::ClusterFacts;
@@ -61,7 +62,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Opens the shards that were given, or starts local servers and fills them.
+    /// Opens the shards that were given, or starts local servers and fills them, and says so.
     ///
     /// # Errors
     /// Shards that are not fit, not at rest, not balanced, or that somebody measures already.
@@ -69,8 +70,11 @@ impl Site {
         given: Option<&[ShardTarget]>,
         demand: &Demand,
         arguments: &BenchArguments,
+        progress: &mut Progress,
     ) -> Result<Self, Stop> {
         let Demand { shards, slots, accounts, .. } = *demand;
+        let whose = if given.is_some() { "checking" } else { "starting local" };
+        progress.between(&format!("{whose} {shards} shards"));
         let services = demand.services.iter().copied();
         let servers = LockServers::open(services.clone(), &arguments.locks)?;
         let backends = services.map(|service| servers.of(service));
@@ -131,6 +135,9 @@ impl Site {
             local,
         };
         site.check(accounts).await?;
+        for warning in &site.warnings {
+            progress.warn(&format!("warning: {warning}"));
+        }
         Ok(site)
     }
 
