@@ -11,9 +11,9 @@ use crate::local::LocalError;
 pub enum ServiceError {
     /// What it needs was found nowhere.
     #[error(
-        "no {what} for {kind} found in {looked}{rejected}; install it (on Debian and Ubuntu: \
-         `apt-get install {}`), name it with {flag} or {variable}, or use a server of your own \
-         with {}", kind.packages(), kind.address_flag()
+        "{kind} cannot be started: no {what} found in {looked}{rejected}; install it (on Debian \
+         and Ubuntu: `apt-get install {}`), name it with {flag} or {variable}, or use a server of \
+         your own with {}", kind.packages(), kind.address_flag()
     )]
     Missing {
         /// Of which server.
