@@ -238,7 +238,10 @@ mod tests {
                 JAR,
                 ["libzookeeper-java default-jre-headless`", "ZOOKEEPER_JAR", "--zookeeper HOSTS"],
             ),
-            (JAVA, ["libzookeeper-java default-jre-headless`", "--java or JAVA", "for ZooKeeper"]),
+            (
+                JAVA,
+                ["libzookeeper-java default-jre-headless`", "--java or JAVA", "ZooKeeper cannot"],
+            ),
         ] {
             let missing = error(&nobody_has(wanted), None);
             assert!(missing.is_missing());
