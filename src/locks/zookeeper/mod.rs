@@ -118,18 +118,38 @@ impl Service for ZooKeeper {
         until: Instant,
     ) -> BoxFuture<'_, Result<Granted, LockError>> {
         Box::pin(async move {
-            let session = self.session(until).await?;
-            let directory = format!("{}/locks/{}", self.settings.root, key.account);
-            let mut place = Place::new(&session, directory, holder);
-            let token = place.enter(&session, until).await?;
-            place.wait(&session, until).await?;
-            Ok(Granted {
-                token,
-                identity: session.identity(),
-                ends_at: Some(session.ends_at()),
-                round_trips: place.round_trips(),
-                lease: Box::new(ZooKeeperLease::new(place)),
-            })
+            loop {
+                let session = self.session(until).await?;
+                match self.grant_in(&session, key, holder, until).await {
+                    // Its end is learnt by the first request after it, and nothing of the session
+                    // stands any more.
+                    Err(LockError::Unavailable(_)) if session.ended() && Instant::now() < until => {
+                    }
+                    granted => return granted,
+                }
+            }
+        })
+    }
+}
+
+impl ZooKeeper {
+    async fn grant_in(
+        &self,
+        session: &Arc<Session>,
+        key: LockKey,
+        holder: HolderId,
+        until: Instant,
+    ) -> Result<Granted, LockError> {
+        let directory = format!("{}/locks/{}", self.settings.root, key.account);
+        let mut place = Place::new(session, directory, holder);
+        let token = place.enter(session, until).await?;
+        place.wait(session, until).await?;
+        Ok(Granted {
+            token,
+            identity: session.identity(),
+            ends_at: Some(session.ends_at()),
+            round_trips: place.round_trips(),
+            lease: Box::new(ZooKeeperLease::new(place)),
         })
     }
 }

@@ -167,3 +167,15 @@ async fn a_server_that_stays_away_too_long_costs_the_locks_and_a_wiped_one_is_an
     let third = grant(&zookeeper, 1, PATIENCE).await.expect("free");
     assert_ne!(third.identity, second.identity);
 }
+
+#[tokio::test]
+async fn a_session_that_ended_while_its_process_was_stopped_costs_the_next_grant_nothing() {
+    let server = Server::start().await;
+    let zookeeper = service(&server.hosts(), Duration::from_millis(1)).await;
+    let granted = grant(&zookeeper, 1, PATIENCE).await.expect("granted");
+    // Nothing of this process runs meanwhile, so that it learns of the end by its next request.
+    let left = granted.ends_at.expect("a lease ends").saturating_duration_since(Instant::now());
+    std::thread::sleep(left * 2 + Duration::from_secs(1));
+    let again = grant(&zookeeper, 1, PATIENCE).await.expect("granted in another session");
+    assert!(again.token > granted.token, "{} after {}", again.token, granted.token);
+}
