@@ -171,7 +171,7 @@ async fn a_server_that_stays_away_too_long_costs_the_locks_and_a_wiped_one_is_an
 #[tokio::test]
 async fn a_session_that_ended_while_its_process_was_stopped_costs_the_next_grant_nothing() {
     let server = Server::start().await;
-    let zookeeper = service(&server.hosts(), Duration::from_millis(1)).await;
+    let zookeeper = service(&server.hosts(), SHORT).await;
     let granted = grant(&zookeeper, 1, PATIENCE).await.expect("granted");
     // Nothing of this process runs meanwhile, so that it learns of the end by its next request.
     let left = granted.ends_at.expect("a lease ends").saturating_duration_since(Instant::now());
