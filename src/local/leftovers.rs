@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -13,6 +14,8 @@ use super::processes::{Process, wait_until};
 
 /// How long servers get for an immediate shutdown before they are killed.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two attempts at removing what is still written to.
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// What was found of earlier runs.
 #[derive(Debug, Default)]
@@ -62,18 +65,21 @@ pub fn remove() -> Leftovers {
 pub(super) fn tear_down(path: &Path) -> Result<(), LocalError> {
     let state = State::read(path);
     // A program that was about to start a server when its parent died may do so between the
-    // look and the removal.
-    for _ in 0..3 {
+    // look and the removal; and the server that initdb talks to, which does not name its directory,
+    // still writes there until it hears that initdb is gone.
+    let started = Instant::now();
+    loop {
         end_all_in(path);
         if let Ok(Some(state)) = &state {
             remove_all(&state.socket_directory)?;
         }
         let removed = remove_all(path);
-        if Process::all_in(path).is_empty() {
+        let is_over = removed.is_ok() && Process::all_in(path).is_empty();
+        if is_over || started.elapsed() >= PATIENCE {
             return removed;
         }
+        sleep(AGAIN_AFTER);
     }
-    remove_all(path)
 }
 
 /// Stops everything that works in `path`: a Postgres as in a crash, anything else by `kill -9`.
