@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::coordination::decision_file::{DecisionFile, LogError};
 use crate::coordination::decision_record::encode;
-use crate::outcome::Verdict;
+use crate::outcome::{Decision, Verdict};
 use crate::transfer::{ClusterId, Epoch, TransferId};
 
 /// How many decisions may wait for the writer.
@@ -86,12 +86,18 @@ impl DecisionLog {
     pub fn adopt(directory: &Path, cluster: ClusterId, epoch: Epoch) -> Result<Self, LogError> {
         let path = path_of(directory, cluster, epoch);
         let (file, verdicts) = DecisionFile::adopt(&path, epoch)?;
-        let mut standing = HashMap::new();
+        let mut standing: HashMap<TransferId, Verdict> = HashMap::new();
         for (transfer, verdict) in verdicts {
-            // The first writer decides, in a file as in a table.
-            standing.entry(transfer).or_insert(Standing::Durable(verdict));
+            let first = standing.entry(transfer).or_insert(verdict);
+            // The first writer decides, in a file as in a table. But an id is decided `commit` once
+            // more only where the order before was carried out on both shards and forgotten: then
+            // only branches of the later one can be left.
+            if (first.decision, verdict.decision) == (Decision::Commit, Decision::Commit) {
+                *first = verdict;
+            }
         }
-        Ok(Self::start(path, file, standing))
+        let standing = standing.into_iter().map(|(id, verdict)| (id, Standing::Durable(verdict)));
+        Ok(Self::start(path, file, standing.collect()))
     }
 
     fn start(path: PathBuf, file: DecisionFile, standing: HashMap<TransferId, Standing>) -> Self {
@@ -228,7 +234,7 @@ fn write_groups(shared: &Shared, mut file: DecisionFile, orders: &mpsc::Receiver
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{AbortReason, Decision, Refusal};
+    use crate::outcome::{AbortReason, Refusal};
     use crate::transfer::{Participants, ShardIndex};
     use uuid::Uuid;
 
@@ -283,6 +289,22 @@ mod tests {
         std::fs::write(path_of(&directory, cluster, Epoch(1)), bytes).expect("written");
         let log = DecisionLog::adopt(&directory, cluster, Epoch(1)).expect("adopted");
         assert_eq!(log.decide(transfer, ABORT).await.expect("asked"), COMMIT);
+        std::fs::remove_dir_all(directory).expect("removed");
+    }
+
+    #[tokio::test]
+    async fn of_two_orders_that_were_carried_out_under_one_id_the_later_stands() {
+        let directory = directory();
+        let (cluster, transfer) = (ClusterId(Uuid::new_v4()), TransferId::fresh());
+        let later = Participants { debit: ShardIndex(2), credit: ShardIndex(0) };
+        let later = Verdict { participants: Some(later), ..COMMIT };
+        let mut bytes = Vec::new();
+        for verdict in [COMMIT, later, ABORT] {
+            encode(transfer, verdict, &mut bytes);
+        }
+        std::fs::write(path_of(&directory, cluster, Epoch(1)), bytes).expect("written");
+        let log = DecisionLog::adopt(&directory, cluster, Epoch(1)).expect("adopted");
+        assert_eq!(log.decide(transfer, ABORT).await.expect("asked"), later);
         std::fs::remove_dir_all(directory).expect("removed");
     }
 

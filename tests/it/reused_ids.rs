@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use shardbank::locks::backend::Backend;
-use shardbank::outcome::{Attempt, Decision, LegOutcome, Outcome};
+use shardbank::outcome::{Attempt, Decision, Finish, LegOutcome, Outcome};
 use shardbank::strategies::recovery::recover;
 use shardbank::transfer::{AccountId, LegKind, Transfer};
 use shardbank::verbs::holding::HoldVerbs;
@@ -190,5 +190,32 @@ async fn a_hold_that_is_decided_is_not_cancelled_by_another_order_under_its_id()
     assert_eq!(bank.balance(decided.target).await, OPENING_BALANCE + 5);
     assert_eq!(bank.balance(other.source).await, OPENING_BALANCE);
     assert_eq!(bank.balance(other.target).await, OPENING_BALANCE);
+    at_rest(&bank, "all").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_has_carried_out_one_order_keeps_the_decision_on_the_next_under_its_id() {
+    let bank = Bank::open().await;
+    let (context, verbs) = bank.coordinator().await;
+    let first = order(&bank);
+    let report = bank::strategy("2pc:log=file").transfer(&verbs, &first, bank::tries(1)).await;
+    assert_eq!(report.outcome, Outcome::Committed);
+
+    // The next order meets the first on no leg. It is decided, half carried out, and left.
+    let other = reusing(&first, bank.account(1, 7), bank.account(0, 7));
+    let gids = bank::prepare_both(&verbs, &other, Register::File).await;
+    let [(shard, gid), _] = &gids;
+    let participants = Some(other.participants(verbs.routing()));
+    let key = gid.decision_key(*shard);
+    let standing = verbs.decide(&key, participants, Decision::Commit).await;
+    assert_eq!(standing, Ok(Decision::Commit));
+    assert_eq!(verbs.commit_prepared(*shard, gid).await, Finish::Done);
+    drop((context, verbs));
+
+    recover_fully(&bank).await;
+    for order in [&first, &other] {
+        assert_eq!(bank.balance(order.source).await, OPENING_BALANCE - 5);
+        assert_eq!(bank.balance(order.target).await, OPENING_BALANCE + 5);
+    }
     at_rest(&bank, "all").await;
 }
