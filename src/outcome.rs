@@ -54,7 +54,8 @@ pub enum AbortReason {
     Serialization,
     /// All prepared-transaction slots of a server are taken (53200).
     NoPreparedSlot,
-    /// Recovery decided first: this coordinator was too slow.
+    /// Somebody else decided first: recovery, because this coordinator was too slow, or another
+    /// order under the same id.
     Superseded,
     /// A shard could not be asked, so the transfer was decided against.
     Unreachable,

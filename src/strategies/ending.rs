@@ -50,9 +50,11 @@ pub async fn answer_decided<V: StrategyVerbs>(
     match standing {
         // By another call, and only its leg tells whether for the same order.
         Decision::Commit => match verbs.read_leg(home.shard, home.transfer.id, home.kind).await {
-            Ok(Some(leg)) if leg.agrees_with(home) => Outcome::Committed,
-            Ok(Some(_)) => Outcome::IdReused,
-            Ok(None) => Outcome::InDoubt(ShardError {
+            Ok(Some(leg)) if !leg.agrees_with(home) => Outcome::IdReused,
+            Ok(Some(leg)) if matches!(leg.outcome, LegOutcome::Applied | LegOutcome::Held) => {
+                Outcome::Committed
+            }
+            Ok(_) => Outcome::InDoubt(ShardError {
                 shard: home.shard,
                 sqlstate: None,
                 message: "another call with this transfer id is decided and not carried out yet; \

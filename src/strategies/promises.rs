@@ -5,8 +5,8 @@
 //! whoever finds it open: the next holder of a lock, another orchestrator, recovery, a repeated
 //! call of whatever strategy, or its own writer when the credit did not go through at once. Any
 //! number may be at it together. The credit's leg decides between them: applied, it is done;
-//! recorded as refused, or entombed, the debit is refunded, once. A refund comes only after the
-//! credit's leg is there and not applied.
+//! recorded as refused, entombed, or another order's under the same id, the debit is refunded, once.
+//! A refund comes only after the credit's leg is there and is not this credit applied.
 
 use crate::fail_points::FailPoint;
 use crate::outcome::{
