@@ -29,9 +29,12 @@ pub fn column(participants: &Participants) -> Vec<i32> {
     [participants.debit, participants.credit].map(|shard| i32::from(shard.0)).to_vec()
 }
 
-fn of_column(shards: &[i32]) -> Option<Participants> {
+fn of_column(shards: &[i32]) -> Participants {
     let shard = |i: usize| shards.get(i).and_then(|shard| u16::try_from(*shard).ok());
-    Some(Participants { debit: ShardIndex(shard(0)?), credit: ShardIndex(shard(1)?) })
+    // Taken for nothing it would bind whatever has the id.
+    let [debit, credit] = [shard(0), shard(1)]
+        .map(|shard| ShardIndex(shard.expect("a decision names the shards of both effects")));
+    Participants { debit, credit }
 }
 
 /// Writes `wanted` unless a decision stands; returns the one that stands, or nothing where rows
@@ -82,7 +85,7 @@ pub async fn read(
             Decision::Abort(Refusal::from_name(reason.unwrap_or_default()))
         };
         let participants: Option<Vec<i32>> = row.get(2);
-        Verdict { decision, participants: participants.and_then(|shards| of_column(&shards)) }
+        Verdict { decision, participants: participants.as_deref().map(of_column) }
     }))
 }
 
