@@ -1,7 +1,11 @@
 //! `shardbank recover`: finishes what dead coordinators left, once or for as long as it runs.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::io::{self, BufRead, Write};
 use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
 
 use super::cluster::{PATIENCE, required_shards, runtime};
 use super::coordinator::{context, settings};
@@ -44,10 +48,10 @@ pub fn run(arguments: &RecoverArguments) -> Result<(), Stop> {
                 revive_and_recover(&verbs, SagaEvent::CompensationOrdered, arguments.grace()).await
             }
             None if arguments.watch => watch(&verbs, arguments.grace()).await,
-            None => {
-                hasten(&verbs).await;
-                once(&verbs, arguments.grace()).await
-            }
+            None => tokio::select! {
+                ended = once(&verbs, arguments.grace()) => ended,
+                never = hasten(&verbs) => match never {},
+            },
         };
         verbs.retire().await;
         ended
@@ -83,15 +87,18 @@ async fn open(
     Ok(PostgresVerbs::new(context, settings(&arguments.coordinator)))
 }
 
-/// Whoever recovers by hand does not wait until a saga's next attempt is due. A shard that is away
-/// is told of by what follows.
-async fn hasten(verbs: &PostgresVerbs) {
+/// Whoever recovers by hand does not wait until a saga's next attempt is due. Beside the passes, of
+/// which there is another as long as a saga is open: a shard that is away delays no other, and is
+/// told of by them.
+async fn hasten(verbs: &PostgresVerbs) -> Infallible {
     let cluster = verbs.pools().cluster();
-    for (shard, _) in cluster.targets() {
+    join_all(cluster.targets().map(async |(shard, _)| {
         if let Ok(client) = cluster.connect(shard, PATIENCE).await {
             saga::hasten(&client).await.ok();
         }
-    }
+    }))
+    .await;
+    pending().await
 }
 
 /// Lets the sagas that were given up go on as `event` says, and recovers.
