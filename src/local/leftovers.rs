@@ -70,10 +70,11 @@ pub(super) fn tear_down(path: &Path) -> Result<(), LocalError> {
     let started = Instant::now();
     loop {
         end_all_in(path);
-        if let Ok(Some(state)) = &state {
-            remove_all(&state.socket_directory)?;
-        }
-        let removed = remove_all(path);
+        let sockets = match &state {
+            Ok(Some(state)) => remove_all(&state.socket_directory),
+            _ => Ok(()),
+        };
+        let removed = sockets.and(remove_all(path));
         let is_over = removed.is_ok() && Process::all_in(path).is_empty();
         if is_over || started.elapsed() >= PATIENCE {
             return removed;
